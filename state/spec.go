@@ -1,0 +1,86 @@
+// Package state is the vocabulary of state stores: what a program says about a store and what it may ask of one.
+package state
+
+import (
+	"fmt"
+	"time"
+)
+
+// Kind says what shape of keys a store has.
+type Kind uint8
+
+// The kinds of stores.
+const (
+	KeyValue Kind = iota // one value a key
+	Window               // one value a key and window start
+)
+
+func (k Kind) String() string {
+	switch k {
+	case KeyValue:
+		return "key-value"
+	case Window:
+		return "window"
+	}
+	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+// EngineKind names where a store keeps its data.
+type EngineKind uint8
+
+// The engines.
+const (
+	Disk   EngineKind = iota // Pebble, in the state directory; survives a restart
+	Memory                   // in memory; restored in full after a restart
+)
+
+// Spec describes one store of a topology; every task has its own partition of it. It is made by the DSL or a program
+// and not changed once the topology is built.
+type Spec struct {
+	Name   string
+	Kind   Kind
+	Engine EngineKind
+
+	// Timestamped stores keep a timestamp beside each value. In the changelog it is the record's timestamp, not part
+	// of the value (KIP-258).
+	Timestamped bool
+
+	// Logged stores write each change to a changelog topic and are restored from it. LogConfig holds topic configs
+	// beside and above the defaults of the store's kind.
+	Logged    bool
+	LogConfig map[string]string
+
+	// SourceTopic, where not empty, is the input topic that serves as changelog, so that the store writes none of its
+	// own (topology.optimization reuse.ktable.source.topics).
+	SourceTopic string
+
+	// Cached stores hold changes back until the cache is flushed (at commit, or when it is full), and log and forward
+	// only the last change of each key.
+	Cached bool
+
+	// Window stores only. WindowSize is the span of a window; Retention how long a window is kept behind the store's
+	// stream time, at least the size plus the grace period. TimeFirst stores are read by time rather than by key
+	// (windows that emit on close) and lay their keys out so.
+	WindowSize time.Duration
+	Retention  time.Duration
+	TimeFirst  bool
+}
+
+// SegmentInterval is the span of event time that one segment of a window store holds: half the retention, at least one
+// minute (Java: Stores.defaultSegmentInterval). Expired data is dropped by whole segments.
+func (s *Spec) SegmentInterval() time.Duration { return max(s.Retention/2, time.Minute) }
+
+// ChangelogConfig returns the configs of the store's changelog topic, by kind (InternalTopicManager and
+// WindowedChangelogTopicConfig): compacted; window stores also drop records older than their retention plus
+// additionalRetention (windowstore.changelog.additional.retention.ms, one day by default).
+func (s *Spec) ChangelogConfig(additionalRetention time.Duration) map[string]string {
+	c := map[string]string{"cleanup.policy": "compact", "message.timestamp.type": "CreateTime"}
+	if s.Kind == Window {
+		c["cleanup.policy"] = "compact,delete"
+		c["retention.ms"] = fmt.Sprint((s.Retention + additionalRetention).Milliseconds())
+	}
+	for k, v := range s.LogConfig {
+		c[k] = v
+	}
+	return c
+}

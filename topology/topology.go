@@ -1,0 +1,154 @@
+// Package topology holds the graph of a stream processing program as data: sources, processors, sinks, stores and
+// the topics between them, without type parameters. A Topology is made by [Builder], checked and cut into
+// sub-topologies once, and never changed afterwards; tasks make their processors from it.
+package topology
+
+import (
+	"github.com/millrace/millrace/state"
+)
+
+// Kind says what a node does.
+type Kind uint8
+
+// The kinds of nodes.
+const (
+	SourceNode Kind = iota
+	ProcessorNode
+	SinkNode
+)
+
+// A Node is one step of the graph.
+type Node struct {
+	Name     string
+	Kind     Kind
+	Topics   []string // of a source: what it reads, without the application's prefix
+	Topic    string   // of a sink: what it writes, without the application's prefix
+	Stores   []string // of a processor: the stores it uses
+	Parents  []*Node
+	Children []*Node
+
+	// New makes the running node of one task. It is called once a task, children first; children are the running nodes
+	// of Children in the same order. The running node of a source is a [Source].
+	New func(ctx Context, children []any) (any, error)
+}
+
+// A Source is the running node of a source. A task has one input queue for each topic it reads; slot is the number
+// of the topic in the node's Topics.
+type Source interface {
+	// Decode makes rec the head of its queue: it decodes it, keeps it, and returns its timestamp by the source's
+	// timestamp extractor, to which partitionTime is the greatest timestamp seen so far in that queue (-1: none).
+	// A negative timestamp means that the record is to be dropped. The error is a *[DecodeError], or what the
+	// extractor returned.
+	Decode(slot int, rec *Record, partitionTime int64) (timestamp int64, err error)
+
+	// Process sends the head of the queue through the graph.
+	Process(slot int) error
+}
+
+// Context is what a running node may ask of its task.
+type Context interface {
+	Application() string
+	Task() TaskID
+
+	// Store returns the task's partition of a store (of package internal/store).
+	Store(name string) (any, error)
+
+	// TopicName returns the name that a topic of the graph has in Kafka: internal topics carry the application's
+	// prefix. Partitions returns how many partitions it has.
+	TopicName(name string) string
+	Partitions(topic string) (int32, error)
+
+	// Input is the record that is being processed. It is valid until the next one.
+	Input() *Record
+
+	// Send hands a record to the producer. Partition -1 lets the key choose, as Kafka's default partitioner does. The
+	// record itself is copied, its bytes are not: they must not be changed afterwards.
+	Send(*Record) error
+
+	// Drop counts a record that a node skipped, and says why in the log.
+	Drop(node, reason string)
+
+	// Failed asks what becomes of a record whose processing by the node failed with err: nil says that it is skipped.
+	// What it returns otherwise ends the task, and names the node and the place of the record.
+	Failed(node string, err error) error
+
+	// Wall is the wall clock in milliseconds, as of the task's current step.
+	Wall() int64
+
+	// Mark and SetMark keep numbers by name in the metadata of the committed offsets (Java: ProcessorMetadata).
+	Mark(name string) (int64, bool)
+	SetMark(name string, value int64)
+}
+
+// A DecodeError says that a record's key or value could not be decoded.
+type DecodeError struct {
+	Node string // the source
+	Part string // "key" or "value"
+	Err  error
+}
+
+func (e *DecodeError) Error() string { return "decoding the " + e.Part + ": " + e.Err.Error() }
+func (e *DecodeError) Unwrap() error { return e.Err }
+
+// A Topology is a program's graph, frozen.
+type Topology struct {
+	nodes         []*Node // in the order in which they were added
+	stores        map[string]*Store
+	internal      map[string]Internal
+	subtopologies []*Subtopology
+}
+
+// A Store is a state store of the graph and the nodes that use it.
+type Store struct {
+	*state.Spec
+	Users []*Node
+}
+
+// Internal is a topic that belongs to the application: a repartition topic. Its name in Kafka is the application's
+// id, a dash, and Name. Partitions is the number asked for, or 0: as many as what is written to it comes from.
+type Internal struct {
+	Name       string
+	Partitions int32
+}
+
+// A Subtopology is a part of the graph that is connected by edges and shared stores; each of its tasks runs it for
+// one partition. Topics carry no application prefix.
+type Subtopology struct {
+	ID     int
+	Nodes  []*Node    // in the order in which they were added
+	Stores []*Store   // in the order in which their first user was added
+	Topics []string   // what it reads, repartition topics included, sorted
+	Sinks  []string   // the repartition topics it writes, sorted
+	Groups [][]string // the topics that must have equal partition counts, sorted
+}
+
+// Nodes returns all nodes in the order in which they were added.
+func (t *Topology) Nodes() []*Node { return t.nodes }
+
+// Subtopologies returns the parts of the graph in the order of their ids.
+func (t *Topology) Subtopologies() []*Subtopology { return t.subtopologies }
+
+// Store returns a store by name, or nil.
+func (t *Topology) Store(name string) *Store { return t.stores[name] }
+
+// Internal returns the repartition topic of that name; ok is false where the topic is not the application's own.
+func (t *Topology) Internal(topic string) (in Internal, ok bool) {
+	in, ok = t.internal[topic]
+	return in, ok
+}
+
+// TopicName returns the name that a topic of the graph has in Kafka.
+func (t *Topology) TopicName(application, topic string) string {
+	if _, ok := t.internal[topic]; ok {
+		return application + "-" + topic
+	}
+	return topic
+}
+
+// ChangelogName returns the name of a store's changelog topic in Kafka, or of the input topic that serves as one.
+func (s *Store) ChangelogName(application string) string {
+	if s.SourceTopic != "" {
+		return s.SourceTopic
+	}
+	return application + "-" + s.Name + "-changelog"
+}
