@@ -1,0 +1,94 @@
+// Package assign decides which member of a group runs which tasks. It is a pure function from what the members said
+// of themselves to a plan, and the encoding of both in the form that Kafka Streams uses on the wire, so that members
+// written in Java and in Go can share a group (StreamsPartitionAssignor, SubscriptionInfo, AssignmentInfo).
+package assign
+
+import (
+	"cmp"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/millrace/millrace/topology"
+)
+
+// A TopicPartition names one partition of a topic.
+type TopicPartition struct {
+	Topic     string
+	Partition int32
+}
+
+// String prints it as Kafka does: topic-3.
+func (p TopicPartition) String() string { return fmt.Sprintf("%s-%d", p.Topic, p.Partition) }
+
+// Compare orders partitions by topic, then by number.
+func (p TopicPartition) Compare(q TopicPartition) int {
+	return cmp.Or(strings.Compare(p.Topic, q.Topic), cmp.Compare(p.Partition, q.Partition))
+}
+
+// A ProcessID is the UUID of one process. It is kept in the state directory, so that a restarted process is known by
+// the state it has.
+type ProcessID [16]byte
+
+// String prints the id as UUIDs are printed.
+func (id ProcessID) String() string {
+	h := hex.EncodeToString(id[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
+// ParseProcessID reads what String printed.
+func ParseProcessID(s string) (ProcessID, error) {
+	var id ProcessID
+	b, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
+	if err != nil || len(b) != len(id) || len(s) != 36 {
+		return id, fmt.Errorf("assign: %q is no process id (a UUID)", s)
+	}
+	copy(id[:], b)
+	return id, nil
+}
+
+// A Task is one task of the application, as far as assignment cares.
+type Task struct {
+	ID       topology.TaskID
+	Stateful bool             // it has stores with changelogs, so it costs time to move
+	Inputs   []TopicPartition // what it reads
+}
+
+// SumRunning is the offset sum of a task that the process runs: its state is as new as state can be
+// (Task.LATEST_OFFSET).
+const SumRunning int64 = -2
+
+// A Process is one process of the group.
+type Process struct {
+	ID      ProcessID
+	Workers int // its capacity; at least one
+
+	// Owned are the tasks that it runs now. Sums are the sums of the changelog positions of the state it has on disk
+	// or runs, by task; SumRunning for a task that it runs.
+	Owned []topology.TaskID
+	Sums  map[topology.TaskID]int64
+}
+
+// A Member is one member of the group: the whole process in Go, one stream thread in Java.
+type Member struct {
+	ID         string
+	Process    ProcessID
+	Workers    int // its capacity; at least one
+	Generation int32
+	Owned      []TopicPartition // as of that generation
+	Sums       map[topology.TaskID]int64
+}
+
+// A Share is what one member is given. Tasks are for it to run from now on. Later are tasks that it shall have once
+// their present owner has given them up; they are in nobody's Tasks until then, and another rebalance has to follow
+// (KIP-429).
+type Share struct {
+	Tasks []topology.TaskID
+	Later []topology.TaskID
+}
+
+func sortTasks(ids []topology.TaskID) []topology.TaskID {
+	slices.SortFunc(ids, topology.TaskID.Compare)
+	return ids
+}

@@ -1,0 +1,267 @@
+package assign
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/millrace/millrace/topology"
+)
+
+// A world is a group as the broker and its members see it: what each member runs, and how a rebalance changes that.
+type world struct {
+	tasks   []Task
+	members []Member
+}
+
+func makeTasks(r *rand.Rand, n int) []Task {
+	var tasks []Task
+	for i := range n {
+		id := topology.TaskID{Subtopology: i % 3, Partition: int32(i / 3)}
+		t := Task{ID: id, Stateful: r.IntN(2) == 0}
+		for topic := range 1 + r.IntN(2) {
+			t.Inputs = append(t.Inputs, TopicPartition{fmt.Sprintf("t%d-%d", id.Subtopology, topic), id.Partition})
+		}
+		tasks = append(tasks, t)
+	}
+	return tasks
+}
+
+func (w *world) inputs(id topology.TaskID) []TopicPartition {
+	i := slices.IndexFunc(w.tasks, func(t Task) bool { return t.ID == id })
+	return w.tasks[i].Inputs
+}
+
+// rebalance makes every member own what it was given, and says whether another rebalance has to follow.
+func (w *world) rebalance(generation int32) (shares map[string]Share, again bool) {
+	shares = Group(w.tasks, w.members)
+	for i := range w.members {
+		m := &w.members[i]
+		m.Owned, m.Generation = nil, generation
+		for _, id := range shares[m.ID].Tasks {
+			m.Owned = append(m.Owned, w.inputs(id)...)
+		}
+		again = again || len(shares[m.ID].Later) > 0
+	}
+	return shares, again
+}
+
+// settle rebalances until nothing is held back.
+func (w *world) settle(t *testing.T, generation *int32) map[string]Share {
+	t.Helper()
+	for range 3 {
+		*generation++
+		shares, again := w.rebalance(*generation)
+		if !again {
+			return shares
+		}
+	}
+	t.Fatal("the group does not come to rest: a third rebalance still holds tasks back")
+	return nil
+}
+
+func (w *world) workers() (n int) {
+	for _, m := range w.members {
+		n += m.Workers
+	}
+	return n
+}
+
+// check asserts that each task is given once and that the members are balanced, all tasks and the stateful ones alone.
+func (w *world) check(t *testing.T, shares map[string]Share) {
+	t.Helper()
+	given := make(map[topology.TaskID]string)
+	stateful := make(map[topology.TaskID]bool)
+	nstateful := 0
+	for _, task := range w.tasks {
+		stateful[task.ID] = task.Stateful
+		if task.Stateful {
+			nstateful++
+		}
+	}
+	for member, s := range shares {
+		for _, id := range s.Tasks {
+			if other, twice := given[id]; twice {
+				t.Fatalf("task %v is given to %s and to %s", id, other, member)
+			}
+			given[id] = member
+		}
+	}
+	if len(given) != len(w.tasks) {
+		t.Fatalf("%d of %d tasks are given", len(given), len(w.tasks))
+	}
+	balanced := func(what string, n, total, mine int, m Member) {
+		t.Helper()
+		low, high := total/n*m.Workers, (total/n+1)*m.Workers
+		if mine < low || mine > high {
+			t.Fatalf("%s has %d %s of %d on %d of %d workers, want %d to %d", m.ID, mine, what, total, m.Workers, n, low, high)
+		}
+	}
+	for _, m := range w.members {
+		ids := shares[m.ID].Tasks
+		s := 0
+		for _, id := range ids {
+			if stateful[id] {
+				s++
+			}
+		}
+		balanced("tasks", w.workers(), len(w.tasks), len(ids), m)
+		balanced("stateful tasks", w.workers(), nstateful, s, m)
+	}
+}
+
+func (w *world) join(r *rand.Rand, name int) {
+	m := Member{ID: fmt.Sprintf("m%02d", name), Workers: 1 + r.IntN(3), Generation: -1}
+	m.Process[0] = byte(name)
+	w.members = append(w.members, m)
+}
+
+// Members come and go at random; at rest every task is given once and the group is balanced.
+func TestGroupStaysBalanced(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		w := &world{tasks: makeTasks(r, r.IntN(40))}
+		var generation int32
+		for step := range 12 {
+			if len(w.members) == 0 || r.IntN(3) > 0 {
+				w.join(r, step)
+			} else {
+				i := r.IntN(len(w.members))
+				w.members = slices.Delete(w.members, i, i+1)
+			}
+			if len(w.members) > 0 {
+				w.check(t, w.settle(t, &generation))
+			}
+		}
+	}
+}
+
+// No task is in two members' hands at once: while one owns it, no other is given it.
+func TestOwnedTasksAreHeldBack(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		w := &world{tasks: makeTasks(r, 1+r.IntN(30))}
+		var generation int32
+		for name := range 1 + r.IntN(4) {
+			w.join(r, name)
+		}
+		w.settle(t, &generation)
+		owner := make(map[TopicPartition]string)
+		for _, m := range w.members {
+			for _, p := range m.Owned {
+				owner[p] = m.ID
+			}
+		}
+		w.join(r, 50)
+		for member, s := range Group(w.tasks, w.members) {
+			for _, id := range s.Tasks {
+				for _, p := range w.inputs(id) {
+					if o := owner[p]; o != "" && o != member {
+						t.Fatalf("seed %d: task %v goes to %s while %s still owns %v", seed, id, member, o, p)
+					}
+				}
+			}
+		}
+	}
+}
+
+// Nothing moves without need: a group at rest stays as it is; where one leaves, only its tasks move; where one joins,
+// tasks move to it only. (With equal workers; else the bounds of the others shift too.)
+func TestMovesAreMinimal(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		w := &world{tasks: makeTasks(r, 1+r.IntN(30))}
+		for i := range w.tasks {
+			w.tasks[i].Stateful = true
+		}
+		var generation int32
+		for name := range 2 + r.IntN(4) {
+			w.join(r, name)
+			w.members[name].Workers = 1
+		}
+		before := w.settle(t, &generation)
+		if again := w.settle(t, &generation); !reflect.DeepEqual(before, again) {
+			t.Fatalf("seed %d: a group at rest moved from %v to %v", seed, before, again)
+		}
+		gone := w.members[0].ID
+		w.members = slices.Clone(w.members[1:])
+		after := w.settle(t, &generation)
+		for _, m := range w.members {
+			for _, id := range before[m.ID].Tasks {
+				if !slices.Contains(after[m.ID].Tasks, id) {
+					t.Fatalf("seed %d: %s left, and yet %v moved away from %s", seed, gone, id, m.ID)
+				}
+			}
+		}
+		w.join(r, 77)
+		w.members[len(w.members)-1].Workers = 1
+		joined := w.settle(t, &generation)
+		for _, m := range w.members[:len(w.members)-1] {
+			for _, id := range joined[m.ID].Tasks {
+				if !slices.Contains(after[m.ID].Tasks, id) {
+					t.Fatalf("seed %d: m77 joined, and yet %v moved to %s", seed, id, m.ID)
+				}
+			}
+		}
+	}
+}
+
+// The plan does not depend on the order in which members and tasks are listed.
+func TestOrderDoesNotMatter(t *testing.T) {
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		w := &world{tasks: makeTasks(r, 20)}
+		for name := range 4 {
+			w.join(r, name)
+		}
+		want := Group(w.tasks, w.members)
+		r.Shuffle(len(w.tasks), func(i, j int) { w.tasks[i], w.tasks[j] = w.tasks[j], w.tasks[i] })
+		r.Shuffle(len(w.members), func(i, j int) { w.members[i], w.members[j] = w.members[j], w.members[i] })
+		if got := Group(w.tasks, w.members); !reflect.DeepEqual(got, want) {
+			t.Fatalf("seed %d: %v, in another order %v", seed, want, got)
+		}
+	}
+}
+
+// A task nobody runs goes where its state is: to a process that restarted with its directory, say.
+func TestTasksGoToTheirState(t *testing.T) {
+	w := &world{tasks: []Task{
+		{ID: taskID("0_0"), Stateful: true, Inputs: []TopicPartition{{"t", 0}}},
+		{ID: taskID("0_1"), Stateful: true, Inputs: []TopicPartition{{"t", 1}}},
+	}}
+	a := Member{ID: "a", Workers: 1, Process: ProcessID{1}, Sums: map[topology.TaskID]int64{taskID("0_1"): 500, taskID("0_0"): 2}}
+	b := Member{ID: "b", Workers: 1, Process: ProcessID{2}, Sums: map[topology.TaskID]int64{taskID("0_0"): 10}}
+	w.members = []Member{a, b}
+	got := Group(w.tasks, w.members)
+	if !slices.Equal(got["a"].Tasks, []topology.TaskID{taskID("0_1")}) || !slices.Equal(got["b"].Tasks, []topology.TaskID{taskID("0_0")}) {
+		t.Errorf("got %v, want 0_1 for a and 0_0 for b", got)
+	}
+}
+
+// A claim of an older generation does not count as owning (KIP-792), but is waited for all the same.
+func TestOlderClaims(t *testing.T) {
+	task := Task{ID: taskID("0_0"), Inputs: []TopicPartition{{"t", 0}}}
+	stale := Member{ID: "a", Workers: 1, Process: ProcessID{1}, Generation: 3, Owned: task.Inputs}
+	owner := Member{ID: "b", Workers: 1, Process: ProcessID{2}, Generation: 5, Owned: task.Inputs}
+	got := Group([]Task{task}, []Member{stale, owner})
+	if !slices.Equal(got["b"].Tasks, []topology.TaskID{task.ID}) || len(got["a"].Tasks)+len(got["a"].Later) != 0 {
+		t.Errorf("got %v, want the task to stay with b", got)
+	}
+}
+
+// Several members of one process, as Java's stream threads are, share what the process gets.
+func TestMembersOfOneProcess(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 9))
+	w := &world{tasks: makeTasks(r, 12)}
+	for i := range 3 {
+		w.members = append(w.members, Member{ID: fmt.Sprintf("thread-%d", i), Workers: 1, Process: ProcessID{7}})
+	}
+	shares := Group(w.tasks, w.members)
+	for member, s := range shares {
+		if len(s.Tasks) != 4 {
+			t.Errorf("%s got %v, want 4 tasks", member, s.Tasks)
+		}
+	}
+}
