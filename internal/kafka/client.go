@@ -1,0 +1,181 @@
+// Package kafka is the glue to Kafka: it implements the ports that the runtime declares on top of franz-go.
+//
+// franz-go carries connections, retries, coordinators, partitions' leaders and producers. Fetching and membership go
+// through its raw requests instead of its consumer, for what a stream processor needs and that consumer does not give:
+//
+//   - The position of a partition, past control records and emptied batches: Kafka Streams commits it, and a restore
+//     ends by it.
+//   - A partition whose buffer is full is left out of the next fetch; nothing that was fetched is dropped and fetched
+//     again, and memory is bounded by fetches in flight.
+//   - Records are decoded once, into the engine's own type, without an allocation a record.
+//   - The protocol "stream" of the group, its user data, its follow-up rebalances, and commits that carry the
+//     generation as of when they are sent.
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
+)
+
+// Config is what all clients of an application have in common.
+type Config struct {
+	Brokers  []string // host:port
+	ClientID string
+	Options  []kgo.Opt // from the user, after our own: TLS, SASL, dialers
+	Log      *slog.Logger
+}
+
+// A Client is a connection to a cluster.
+type Client struct {
+	*kgo.Client
+	cfg   Config
+	dials *dials
+	log   *slog.Logger
+}
+
+// NewClient makes a client. It does not connect.
+func NewClient(cfg Config, own ...kgo.Opt) (*Client, error) {
+	c := &Client{cfg: cfg, dials: &dials{}, log: cfg.Log}
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(cfg.Brokers...),
+		kgo.ClientID(cfg.ClientID),
+		kgo.WithLogger(logger{cfg.Log}),
+		kgo.WithHooks(c.dials),
+		// A new leader is looked up at once rather than after five seconds; requests are few all the same.
+		kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.MaxVersions(versions()),
+	}
+	opts = append(append(opts, own...), cfg.Options...)
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("kafka: the client options are not valid: %w", err)
+	}
+	c.Client = cl
+	return c, nil
+}
+
+// versions are the newest of all requests, but those for offsets as they were when they named topics by name.
+func versions() *kversion.Versions {
+	v := kversion.Tip()
+	v.SetMaxKeyVersion(int16(kmsg.OffsetCommit), 9)
+	v.SetMaxKeyVersion(int16(kmsg.OffsetFetch), 9)
+	return v
+}
+
+// Connect waits until a broker answers, at most for the timeout. The error says what was tried and what became of it.
+func (c *Client) Connect(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for {
+		err := c.Ping(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+				continue
+			}
+		}
+		if context.Cause(ctx) == context.Canceled {
+			return ctx.Err()
+		}
+		return fmt.Errorf("kafka: no broker answered within %v; waiting for the metadata of the cluster at %s (%s): %w; "+
+			"check that the address is right (option Brokers), that the broker runs, and that TLS and SASL match (option ClientOptions)",
+			timeout, strings.Join(c.cfg.Brokers, ", "), c.dials.last(), err)
+	}
+}
+
+// dials remembers the last failed connection, for messages: a request that retries hides why.
+type dials struct {
+	mu struct {
+		sync.Mutex
+		addr string
+		err  error
+	}
+}
+
+// OnBrokerConnect implements kgo.HookBrokerConnect.
+func (d *dials) OnBrokerConnect(meta kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.addr, d.mu.err = fmt.Sprintf("%s:%d", meta.Host, meta.Port), err
+}
+
+func (d *dials) last() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.mu.addr == "":
+		return "no connection was tried"
+	case d.mu.err == nil:
+		return "the last connection, to " + d.mu.addr + ", was accepted"
+	}
+	return fmt.Sprintf("the last connection, to %s, failed: %v", d.mu.addr, d.mu.err)
+}
+
+// logger hands franz-go's log on. What it calls information is our debugging.
+type logger struct{ log *slog.Logger }
+
+func (l logger) Level() kgo.LogLevel {
+	switch {
+	case l.log.Enabled(context.Background(), slog.LevelDebug-4):
+		return kgo.LogLevelDebug
+	case l.log.Enabled(context.Background(), slog.LevelDebug):
+		return kgo.LogLevelInfo
+	}
+	return kgo.LogLevelWarn
+}
+
+func (l logger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
+	at := slog.LevelDebug
+	switch level {
+	case kgo.LogLevelDebug:
+		at = slog.LevelDebug - 4
+	case kgo.LogLevelWarn, kgo.LogLevelError:
+		at = slog.LevelWarn
+	}
+	l.log.Log(context.Background(), at, "kafka client: "+msg, keyvals...)
+}
+
+// request sends a request and returns its response in its own type.
+func request[R kmsg.Response](ctx context.Context, r kmsg.Requestor, req kmsg.Request) (R, error) {
+	resp, err := r.Request(ctx, req)
+	if err != nil {
+		var none R
+		return none, err
+	}
+	return resp.(R), nil
+}
+
+// retry calls f until it returns no error or one for which again is false, with growing pauses, until ctx ends; then it
+// returns the last error.
+func retry(ctx context.Context, again func(error) bool, f func() error) error {
+	pause := 10 * time.Millisecond
+	for {
+		err := f()
+		if err == nil || !again(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			if errors.Is(err, ctx.Err()) {
+				return err
+			}
+			return fmt.Errorf("%w; last: %w", ctx.Err(), err)
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, 500*time.Millisecond)
+	}
+}

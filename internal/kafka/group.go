@@ -1,0 +1,396 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millrace/millrace/internal/assign"
+	"github.com/millrace/millrace/topology"
+)
+
+// GroupConfig is what a member says of itself and wants.
+type GroupConfig struct {
+	Group      string // the application id
+	InstanceID string // of a static member (KIP-345), or empty
+	Process    assign.ProcessID
+	Workers    int
+	Topics     []string      // what the application reads, repartition topics included, sorted
+	Tasks      []assign.Task // of the whole application
+	Sums       func() map[topology.TaskID]int64
+
+	SessionTimeout    time.Duration
+	HeartbeatInterval time.Duration
+	RebalanceTimeout  time.Duration // how long a rebalance waits for a member
+	Log               *slog.Logger
+}
+
+// A Group is the membership of this process in the group of its application, by the classic protocol: type "consumer",
+// one protocol "stream", cooperative (StreamsPartitionAssignor). A rebalance leaves the tasks that stay running.
+type Group struct {
+	client *Client
+	cfg    GroupConfig
+	log    *slog.Logger
+	unique int8
+	tasks  []topology.TaskID // what this member runs, as far as the group knows
+
+	mu struct {
+		sync.Mutex
+		member     string
+		generation int32
+		term       int // counts how often the membership was lost
+	}
+}
+
+// The protocol of the group.
+const (
+	protocolType = "consumer"
+	protocolName = "stream"
+	workersTag   = "millrace.workers" // says how many workers a process has; Java's members have one each
+)
+
+// NewGroup makes a membership; it begins with Run.
+func NewGroup(client *Client, cfg GroupConfig) *Group {
+	g := &Group{client: client, cfg: cfg, log: cfg.Log}
+	g.mu.generation = -1
+	return g
+}
+
+// Events is what happens to a member. They are called by the goroutine of Run, one at a time, while it goes on sending
+// heartbeats.
+type Events struct {
+	// Revoked is called with tasks that go to another member. When it returns, they are not read, processed or
+	// committed any more: they may start elsewhere.
+	Revoked func(tasks []topology.TaskID)
+
+	// Assigned is called after each rebalance with all tasks that the member has from now on.
+	Assigned func(tasks []topology.TaskID)
+
+	// Lost is called when the group has gone on without this member: others may run its tasks by now, and nothing of
+	// them may be committed.
+	Lost func()
+}
+
+// Run joins the group and stays in it until ctx ends, which is not an error. It does not leave: see Leave.
+func (g *Group) Run(ctx context.Context, ev struct {
+	Revoked  func([]topology.TaskID)
+	Assigned func([]topology.TaskID)
+	Lost     func()
+}) error {
+	pause := 50 * time.Millisecond
+	for ctx.Err() == nil {
+		err := g.session(ctx, Events(ev))
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			pause = 50 * time.Millisecond
+			continue
+		case errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.IllegalGeneration):
+			g.log.Warn("the group went on without this member, joining anew", "error", err)
+			g.lost(ev.Lost, errors.Is(err, kerr.UnknownMemberID))
+		case fatalToMember(err):
+			return g.explain(err)
+		default:
+			g.log.Warn("trouble with the group, trying again", "error", err, "pause", pause)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+			pause = min(2*pause, 5*time.Second)
+		}
+	}
+	return nil
+}
+
+// fatalToMember reports whether joining again cannot help.
+func fatalToMember(err error) bool {
+	for _, fatal := range []error{
+		kerr.FencedInstanceID, kerr.GroupMaxSizeReached, kerr.InconsistentGroupProtocol, kerr.InvalidSessionTimeout,
+		kerr.GroupAuthorizationFailed, kerr.InvalidGroupID, kerr.UnsupportedVersion, kerr.SaslAuthenticationFailed,
+		errAssignment, errShutdown,
+	} {
+		if errors.Is(err, fatal) {
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	errAssignment = errors.New("the leader of the group could not assign tasks; its log says why")
+	errShutdown   = errors.New("a member of the group asked all members to shut down")
+)
+
+func (g *Group) explain(err error) error {
+	remedy := ""
+	switch {
+	case errors.Is(err, kerr.InconsistentGroupProtocol):
+		remedy = "; the group has members that speak another protocol: a plain consumer with the same group id, or an application " +
+			"that uses the streams protocol; stop them, or choose another application id"
+	case errors.Is(err, kerr.InvalidSessionTimeout):
+		remedy = fmt.Sprintf("; the broker does not allow %v (option SessionTimeout): see its group.min.session.timeout.ms and group.max.session.timeout.ms",
+			g.cfg.SessionTimeout)
+	case errors.Is(err, kerr.GroupAuthorizationFailed):
+		remedy = "; the principal needs READ on the group"
+	case errors.Is(err, kerr.FencedInstanceID):
+		remedy = fmt.Sprintf("; another process uses the instance id %q", g.cfg.InstanceID)
+	}
+	return fmt.Errorf("kafka: group %q: %w%s", g.cfg.Group, err, remedy)
+}
+
+func (g *Group) lost(lost func(), unknown bool) {
+	g.mu.Lock()
+	g.mu.generation = -1
+	g.mu.term++
+	if unknown {
+		g.mu.member = ""
+	}
+	g.mu.Unlock()
+	if len(g.tasks) > 0 {
+		g.tasks = nil
+		lost()
+	}
+}
+
+// session is one round: join, sync, give up what was revoked, and heartbeats until the next rebalance. No error means
+// that it is time to join again.
+func (g *Group) session(ctx context.Context, ev Events) error {
+	a, err := g.join(ctx)
+	if err != nil {
+		if errors.Is(err, kerr.RebalanceInProgress) {
+			return nil
+		}
+		return err
+	}
+	switch a.Err {
+	case assign.ErrNone:
+	case assign.ErrShutdownRequest:
+		return errShutdown
+	case assign.ErrMissingSource:
+		return fmt.Errorf("%w: it says that a source topic is missing", errAssignment)
+	default:
+		return fmt.Errorf("%w (code %d)", errAssignment, a.Err)
+	}
+	now := slices.Clone(a.Active)
+	slices.SortFunc(now, topology.TaskID.Compare)
+	now = slices.Compact(now)
+	var revoked []topology.TaskID
+	for _, id := range g.tasks {
+		if !slices.Contains(now, id) {
+			revoked = append(revoked, id)
+		}
+	}
+	g.log.Info("joined the group", "generation", g.generation(), "tasks", len(now), "revoked", len(revoked))
+	if len(revoked) > 0 {
+		if err := g.beatWhile(ctx, func() { ev.Revoked(revoked) }); err != nil {
+			return err
+		}
+	}
+	g.tasks = now
+	if err := g.beatWhile(ctx, func() { ev.Assigned(slices.Clone(now)) }); err != nil {
+		return err
+	}
+	if len(revoked) > 0 {
+		return nil // join again, so that others can be given what was revoked (KIP-429)
+	}
+	return g.beat(ctx, a.Rebalance)
+}
+
+// join sends JoinGroup and SyncGroup, and assigns in between where this member is the leader.
+func (g *Group) join(ctx context.Context) (*assign.Assignment, error) {
+	resp, err := g.joinGroup(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sync := kmsg.NewPtrSyncGroupRequest()
+	sync.Group, sync.Generation, sync.MemberID, sync.InstanceID = g.cfg.Group, resp.Generation, resp.MemberID, g.instance()
+	sync.ProtocolType, sync.Protocol = kmsg.StringPtr(protocolType), kmsg.StringPtr(protocolName)
+	if resp.LeaderID == resp.MemberID && !resp.SkipAssignment {
+		sync.GroupAssignment = g.assign(resp)
+	}
+	sresp, err := request[*kmsg.SyncGroupResponse](ctx, g.client.Client, sync)
+	if err == nil {
+		err = kerr.ErrorForCode(sresp.ErrorCode)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parseAssignment(sresp.MemberAssignment)
+}
+
+func (g *Group) joinGroup(ctx context.Context) (*kmsg.JoinGroupResponse, error) {
+	for {
+		g.mu.Lock()
+		member, generation := g.mu.member, g.mu.generation
+		g.mu.Unlock()
+		req := kmsg.NewPtrJoinGroupRequest()
+		req.Group, req.MemberID, req.InstanceID, req.ProtocolType = g.cfg.Group, member, g.instance(), protocolType
+		req.SessionTimeoutMillis = int32(g.cfg.SessionTimeout.Milliseconds())
+		req.RebalanceTimeoutMillis = int32(g.cfg.RebalanceTimeout.Milliseconds())
+		p := kmsg.NewJoinGroupRequestProtocol()
+		p.Name, p.Metadata = protocolName, g.subscription(generation)
+		req.Protocols = append(req.Protocols, p)
+		resp, err := request[*kmsg.JoinGroupResponse](ctx, g.client.Client, req)
+		if err == nil {
+			err = kerr.ErrorForCode(resp.ErrorCode)
+		}
+		switch {
+		case errors.Is(err, kerr.MemberIDRequired): // the broker names the member (KIP-394)
+			g.mu.Lock()
+			g.mu.member = resp.MemberID
+			g.mu.Unlock()
+			continue
+		case err != nil:
+			return nil, err
+		}
+		g.mu.Lock()
+		g.mu.member, g.mu.generation = resp.MemberID, resp.Generation
+		g.mu.Unlock()
+		return resp, nil
+	}
+}
+
+// subscription is what the member says of itself when it joins.
+func (g *Group) subscription(generation int32) []byte {
+	g.unique++
+	info := assign.Subscription{
+		Process: g.cfg.Process, Sums: g.cfg.Sums(), Unique: g.unique,
+		Tags: map[string]string{workersTag: fmt.Sprint(g.cfg.Workers)},
+	}
+	meta := kmsg.NewConsumerMemberMetadata()
+	meta.Version, meta.Topics, meta.Generation = 3, g.cfg.Topics, generation
+	meta.UserData = info.AppendTo(nil)
+	for topic, numbers := range byTopic(g.inputs(g.tasks)) {
+		o := kmsg.NewConsumerMemberMetadataOwnedPartition()
+		o.Topic, o.Partitions = topic, numbers
+		meta.OwnedPartitions = append(meta.OwnedPartitions, o)
+	}
+	slices.SortFunc(meta.OwnedPartitions, func(a, b kmsg.ConsumerMemberMetadataOwnedPartition) int {
+		if a.Topic < b.Topic {
+			return -1
+		}
+		return 1
+	})
+	return meta.AppendTo(nil)
+}
+
+func (g *Group) inputs(tasks []topology.TaskID) (out []assign.TopicPartition) {
+	for _, t := range g.cfg.Tasks {
+		if slices.Contains(tasks, t.ID) {
+			out = append(out, t.Inputs...)
+		}
+	}
+	return out
+}
+
+func (g *Group) instance() *string {
+	if g.cfg.InstanceID == "" {
+		return nil
+	}
+	return &g.cfg.InstanceID
+}
+
+func (g *Group) generation() int32 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.mu.generation
+}
+
+// beatWhile sends heartbeats while f runs. That a rebalance began meanwhile is seen later.
+func (g *Group) beatWhile(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	tick := time.NewTicker(g.cfg.HeartbeatInterval)
+	defer tick.Stop()
+	var lost error
+	for {
+		select {
+		case <-done:
+			return lost
+		case <-tick.C:
+			if err := g.heartbeat(ctx); err != nil && lost == nil && !errors.Is(err, kerr.RebalanceInProgress) && ctx.Err() == nil {
+				lost = err
+			}
+		}
+	}
+}
+
+// beat sends heartbeats until the group rebalances, which is no error. Just after a rebalance the next one is most
+// likely, as tasks move in two steps; so it first asks often, then at the heartbeat interval. at is when the leader
+// wants this member to ask for a rebalance, in milliseconds since the epoch.
+func (g *Group) beat(ctx context.Context, at int64) error {
+	var rebalance <-chan time.Time
+	if at != assign.NoRebalance {
+		// At once means: when those who have to give something up have done so and joined again. They do that by
+		// themselves; this is for the case that they do not.
+		rebalance = time.After(max(time.Until(time.UnixMilli(at)), 2*g.cfg.HeartbeatInterval))
+	}
+	pause := min(50*time.Millisecond, g.cfg.HeartbeatInterval)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-rebalance:
+			return nil
+		case <-time.After(pause):
+		}
+		if err := g.heartbeat(ctx); err != nil {
+			if errors.Is(err, kerr.RebalanceInProgress) {
+				return nil
+			}
+			return err
+		}
+		pause = min(2*pause, g.cfg.HeartbeatInterval)
+	}
+}
+
+func (g *Group) heartbeat(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.SessionTimeout)
+	defer cancel()
+	req := kmsg.NewPtrHeartbeatRequest()
+	g.mu.Lock()
+	req.MemberID, req.Generation = g.mu.member, g.mu.generation
+	g.mu.Unlock()
+	req.Group, req.InstanceID = g.cfg.Group, g.instance()
+	resp, err := request[*kmsg.HeartbeatResponse](ctx, g.client.Client, req)
+	if err != nil {
+		return err
+	}
+	return kerr.ErrorForCode(resp.ErrorCode)
+}
+
+// Leave tells the group that the member is gone, so that its tasks are given to others at once. A static member does
+// not leave: it is expected back within the session timeout.
+func (g *Group) Leave(ctx context.Context) error {
+	g.mu.Lock()
+	member := g.mu.member
+	g.mu.member, g.mu.generation = "", -1
+	g.mu.Unlock()
+	if member == "" || g.cfg.InstanceID != "" {
+		return nil
+	}
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group, req.MemberID = g.cfg.Group, member
+	m := kmsg.NewLeaveGroupRequestMember()
+	m.MemberID, m.Reason = member, kmsg.StringPtr("the application shuts down")
+	req.Members = append(req.Members, m)
+	resp, err := request[*kmsg.LeaveGroupResponse](ctx, g.client.Client, req)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if err != nil {
+		return fmt.Errorf("kafka: leaving group %q: %w", g.cfg.Group, err)
+	}
+	return nil
+}
