@@ -37,7 +37,9 @@ func (stringSerde) Append(dst []byte, v string) ([]byte, error) { return append(
 func (stringSerde) Decode(data []byte) (string, error)          { return string(data), nil }
 
 func (bytesSerde) Append(dst []byte, v []byte) ([]byte, error) { return append(dst, v...), nil }
-func (bytesSerde) Decode(data []byte) ([]byte, error)          { return append(make([]byte, 0, len(data)), data...), nil }
+func (bytesSerde) Decode(data []byte) ([]byte, error) {
+	return append(make([]byte, 0, len(data)), data...), nil
+}
 
 func (int64Serde) Append(dst []byte, v int64) ([]byte, error) {
 	return binary.BigEndian.AppendUint64(dst, uint64(v)), nil

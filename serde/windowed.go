@@ -56,7 +56,9 @@ func (s timeWindowed[K]) Decode(data []byte) (w Windowed[K], err error) {
 
 // Inner returns the serde of the plain key: a sink partitions windowed records by it, so that the results of a key lie
 // together (Java's WindowedStreamPartitioner).
-func (s timeWindowed[K]) Inner(dst []byte, v Windowed[K]) ([]byte, error) { return s.key.Append(dst, v.Key) }
+func (s timeWindowed[K]) Inner(dst []byte, v Windowed[K]) ([]byte, error) {
+	return s.key.Append(dst, v.Key)
+}
 
 // SessionWindowed returns the serde of keys windowed by sessions: the key, then the session's end and start in 8 bytes
 // each, in this order (Java's SessionWindowedSerializer).
@@ -86,7 +88,9 @@ func (s sessionWindowed[K]) Decode(data []byte) (w Windowed[K], err error) {
 	return w, nil
 }
 
-func (s sessionWindowed[K]) Inner(dst []byte, v Windowed[K]) ([]byte, error) { return s.key.Append(dst, v.Key) }
+func (s sessionWindowed[K]) Inner(dst []byte, v Windowed[K]) ([]byte, error) {
+	return s.key.Append(dst, v.Key)
+}
 
 // addClamped adds two times; what would overflow is the greatest time.
 func addClamped(a, b int64) int64 {

@@ -4,6 +4,8 @@
 package topology
 
 import (
+	"context"
+
 	"github.com/millrace/millrace/state"
 )
 
@@ -61,6 +63,10 @@ type Context interface {
 	// Input is the record that is being processed. It is valid until the next one.
 	Input() *Record
 
+	// Within runs f as if origin were the record in process: what was held back is sent on in the name of the record
+	// that caused it.
+	Within(origin *Record, f func() error) error
+
 	// Send hands a record to the producer. Partition -1 lets the key choose, as Kafka's default partitioner does. The
 	// record itself is copied, its bytes are not: they must not be changed afterwards.
 	Send(*Record) error
@@ -72,8 +78,15 @@ type Context interface {
 	// What it returns otherwise ends the task, and names the node and the place of the record.
 	Failed(node string, err error) error
 
+	// Context is passed to user functions; it ends when the task is closed.
+	Context() context.Context
+
 	// Wall is the wall clock in milliseconds, as of the task's current step.
 	Wall() int64
+
+	// EmitInterval is how often, in milliseconds of the wall clock, windows that closed are looked for: 1000 (Java's
+	// internal config __emit.interval.ms.kstreams.windowed.aggregation__).
+	EmitInterval() int64
 
 	// Mark and SetMark keep numbers by name in the metadata of the committed offsets (Java: ProcessorMetadata).
 	Mark(name string) (int64, bool)
@@ -151,4 +164,11 @@ func (s *Store) ChangelogName(application string) string {
 		return s.SourceTopic
 	}
 	return application + "-" + s.Name + "-changelog"
+}
+
+// InMemory returns the store with its data in memory.
+func (s *Store) InMemory() *Store {
+	spec := *s.Spec
+	spec.Engine = state.Memory
+	return &Store{&spec, s.Users}
 }

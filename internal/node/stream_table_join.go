@@ -1,0 +1,51 @@
+package node
+
+import (
+	"context"
+
+	"github.com/millrace/millrace/topology"
+)
+
+// StreamTableJoin looks up the key of each record in a table and sends the joined value on, with the record's timestamp
+// (KStreamKTableJoin). A null value is dropped, and a null key as well unless the join is a left one, which joins it
+// with no row. Without a row an inner join sends nothing.
+func StreamTableJoin[K, V, T, R any](name string, table GetterFunc[K, T], left bool, join func(ctx context.Context, k K, v V, row T, found bool) (R, error)) topology.NewFunc {
+	return func(task topology.Context, children []any) (any, error) {
+		out, err := wire[K, R](name, children)
+		if err != nil {
+			return nil, err
+		}
+		get, err := table(task)
+		return &streamTableJoin[K, V, T, R]{baseOf(name, task), get, left, join, nullsOf[R](), out}, err
+	}
+}
+
+type streamTableJoin[K, V, T, R any] struct {
+	base
+	get   Getter[K, T]
+	left  bool
+	join  func(context.Context, K, V, T, bool) (R, error)
+	nulls nulls[R]
+	out   Outputs[K, R]
+}
+
+func (n *streamTableJoin[K, V, T, R]) Receive(r Record[K, V]) error {
+	if r.NullValue || r.NullKey && !n.left {
+		return n.drop("null join key or value")
+	}
+	var row Entry[T]
+	if !r.NullKey {
+		var err error
+		if row, err = n.get(r.Key); err != nil {
+			return err
+		}
+	}
+	if !row.Found && !n.left {
+		return nil
+	}
+	v, err := n.join(n.ctx, r.Key, r.Value, row.Value, row.Found)
+	if err != nil {
+		return n.failed(err)
+	}
+	return n.out.Forward(Record[K, R]{r.Key, v, r.NullKey, n.nulls.is(v), r.Time, r.Headers})
+}

@@ -1,0 +1,89 @@
+package task
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/millrace/millrace/topology"
+)
+
+// A Task is the topology.Context of its nodes.
+var _ topology.Context = (*Task)(nil)
+
+// Application returns the application's id.
+func (t *Task) Application() string { return t.cfg.Application }
+
+// Task returns the task's id.
+func (t *Task) Task() topology.TaskID { return t.cfg.ID }
+
+// Store returns the task's partition of a store.
+func (t *Task) Store(name string) (any, error) {
+	s, ok := t.named[name]
+	if !ok {
+		return nil, fmt.Errorf("store %q is not of sub-topology %d", name, t.part.ID)
+	}
+	return s, nil
+}
+
+// TopicName returns a topic's name in Kafka.
+func (t *Task) TopicName(name string) string {
+	return t.cfg.Topology.TopicName(t.cfg.Application, name)
+}
+
+// Partitions returns how many partitions a topic has, by its name in Kafka.
+func (t *Task) Partitions(topic string) (int32, error) {
+	if t.cfg.Partitions == nil {
+		return 1, nil
+	}
+	return t.cfg.Partitions(topic)
+}
+
+// Input returns the record in process.
+func (t *Task) Input() *topology.Record { return t.current }
+
+// Within runs f as if origin were in process.
+func (t *Task) Within(origin *topology.Record, f func() error) error {
+	before := t.current
+	t.current = origin
+	defer func() { t.current = before }()
+	return f()
+}
+
+// Send hands a record to the output.
+func (t *Task) Send(r *topology.Record) error { return t.cfg.Output.Send(r) }
+
+// Drop counts a skipped record.
+func (t *Task) Drop(node, reason string) {
+	if t.cfg.Dropped != nil {
+		t.cfg.Dropped(node, reason)
+	}
+	if t.current != nil {
+		t.log.Warn("record dropped", "node", node, "reason", reason, "topic", t.current.Topic, "partition", t.current.Partition, "offset", t.current.Offset)
+	}
+}
+
+// Context returns what user functions get; it ends when the task is closed.
+func (t *Task) Context() context.Context { return t.context }
+
+// Wall returns the wall clock as of the current step.
+func (t *Task) Wall() int64 { return t.wall }
+
+// EmitInterval returns how often closed windows are looked for, in milliseconds.
+func (t *Task) EmitInterval() int64 {
+	if t.cfg.EmitInterval == nil {
+		return time.Second.Milliseconds()
+	}
+	return t.cfg.EmitInterval.Milliseconds()
+}
+
+// Mark returns a number that is kept in the metadata of the committed offsets.
+func (t *Task) Mark(name string) (int64, bool) {
+	v, ok := t.marks[name]
+	return v, ok
+}
+
+// SetMark sets such a number.
+func (t *Task) SetMark(name string, value int64) {
+	t.marks[name], t.newMarks = value, true
+}

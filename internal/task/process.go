@@ -1,0 +1,145 @@
+package task
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/millrace/millrace/topology"
+)
+
+// Add queues records of a topic behind those that wait. The task takes the slice over.
+func (t *Task) Add(topic string, records []topology.Record) error {
+	in := t.byName[topic]
+	if in == nil {
+		return fmt.Errorf("task %v: topic %q is none of its inputs", t.cfg.ID, topic)
+	}
+	in.add(records)
+	if in.hasHead {
+		return nil
+	}
+	return t.pullHead(in)
+}
+
+// Buffered returns how many records of a topic wait.
+func (t *Task) Buffered(topic string) int {
+	in := t.byName[topic]
+	if in == nil {
+		return 0
+	}
+	if in.hasHead {
+		return in.waiting + 1
+	}
+	return in.waiting
+}
+
+// Lag says that the broker has n more records of a topic than were added.
+func (t *Task) Lag(topic string, n int64) {
+	if in := t.byName[topic]; in != nil {
+		in.lag = n
+	}
+}
+
+// pullHead decodes records of an input until one is to be processed, and makes it the head. Dropped records count as
+// processed.
+func (t *Task) pullHead(in *input) error {
+	for {
+		r := in.pull()
+		if r == nil {
+			in.hasHead, in.head = false, nil
+			return nil
+		}
+		t.current = r
+		stamp, err := in.source.Decode(in.slot, r, in.time)
+		if err != nil {
+			err = t.undecodable(in, r, err)
+		}
+		if err == nil && stamp >= 0 {
+			in.head, in.stamp, in.hasHead = r, stamp, true
+			in.time = max(in.time, stamp)
+			heap.Push(&t.ready, in)
+			return nil
+		}
+		if err == nil {
+			t.Drop(in.node, "negative timestamp")
+		} else if !errors.Is(err, errSkip) {
+			return err
+		}
+		t.touched = true
+		in.position, in.epoch = r.Offset+1, r.LeaderEpoch
+	}
+}
+
+// Process processes up to limit records, the lowest timestamp among the inputs first, and returns how many. It stops
+// where the task has to wait: see [Task.WaitUntil].
+func (t *Task) Process(limit int, now time.Time) (n int, err error) {
+	t.wall = now.UnixMilli()
+	for n < limit && t.isReady(now) {
+		if err := t.processOne(); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+func (t *Task) processOne() error {
+	in := heap.Pop(&t.ready).(*input)
+	r := in.head
+	t.current, t.touched = r, true
+	if err := t.run(in); err != nil {
+		return err
+	}
+	in.position, in.epoch = r.Offset+1, r.LeaderEpoch
+	return t.pullHead(in)
+}
+
+// run sends the head of an input through the graph. A panic of a user function becomes an error.
+func (t *Task) run(in *input) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = t.panicked(p)
+		}
+	}()
+	return in.source.Process(in.slot)
+}
+
+// isReady says whether the task may process (PartitionGroup.readyToProcess): it has a head of every input, or does not
+// wait for those that are empty.
+func (t *Task) isReady(now time.Time) bool {
+	if len(t.ready) == 0 {
+		return false
+	}
+	if len(t.ready) == len(t.inputs) || t.cfg.MaxIdle < 0 {
+		t.deadline = time.Time{}
+		return true
+	}
+	for _, in := range t.inputs {
+		if !in.hasHead && in.lag > 0 { // the broker has some: they will come
+			t.deadline = time.Time{}
+			return false
+		}
+	}
+	if t.cfg.MaxIdle == 0 {
+		return true
+	}
+	if t.deadline.IsZero() {
+		t.deadline = now.Add(t.cfg.MaxIdle)
+	}
+	return !now.Before(t.deadline)
+}
+
+// WaitUntil returns when a task that stopped processing goes on without new records; the zero time: it does not.
+func (t *Task) WaitUntil() time.Time {
+	if len(t.ready) == 0 {
+		return time.Time{}
+	}
+	return t.deadline
+}
+
+// Punctuate runs what is due at the time.
+func (t *Task) Punctuate(now time.Time) error {
+	t.wall = now.UnixMilli()
+	return nil
+}

@@ -1,0 +1,203 @@
+// Package task runs one task: the nodes and stores of a sub-topology for one partition of its topics.
+//
+// A task owns no goroutine, clock, connection or lock: records, the time and the end of a commit come in, records to
+// produce go out through [Output]. One goroutine owns it at any moment.
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/topology"
+)
+
+// Output takes the records that a task produces. Send copies r; its bytes do not change afterwards. Partition -1
+// lets the key choose. An error ends the task.
+type Output interface {
+	Send(r *topology.Record) error
+}
+
+// Config is what a task is made of. ID, Application, Topology and Output are needed.
+type Config struct {
+	ID          topology.TaskID
+	Application string
+	Topology    *topology.Topology
+	Part        *topology.Subtopology // what to run; nil: the sub-topology that ID names
+	Dir         string                // the task's state directory; its stores have one each in it
+	Resources   *store.Resources
+	Output      Output
+	Partitions  func(topic string) (int32, error)
+
+	// Undecodable and Failed decide what becomes of a record that cannot be decoded or processed; nil: Fail.
+	Undecodable Handler
+	Failed      Handler
+
+	// MaxIdle is how long the task waits for records of an empty input, so that records of several inputs are processed
+	// in the order of their timestamps (max.task.idle.ms). 0: as long as the broker is known to have some; negative:
+	// never.
+	MaxIdle time.Duration
+
+	// EmitInterval is how often windows that closed are looked for; nil: every second.
+	EmitInterval *time.Duration
+
+	// Dropped is called for each record that a node skipped; nil: not called.
+	Dropped func(node, reason string)
+
+	Log *slog.Logger
+}
+
+// Task is one task. It is made by Open; its stores are restored, if need be, before Start.
+type Task struct {
+	cfg    Config
+	part   *topology.Subtopology
+	stores []*store.Store
+	named  map[string]*store.Store
+	inputs []*input
+	byName map[string]*input
+	ready  heads
+	log    *slog.Logger
+
+	context  context.Context
+	cancel   context.CancelFunc
+	wall     int64            // the wall clock in milliseconds, as of the current step
+	current  *topology.Record // in process
+	marks    map[string]int64
+	newMarks bool
+	touched  bool      // something was processed since the last commit
+	deadline time.Time // until when the task waits for records of an empty input
+}
+
+// Changelog is the topic from which a store is restored. Source says that it is an input of the program.
+type Changelog struct {
+	Topic  string
+	Store  *store.Store
+	Source bool
+}
+
+// Open makes a task: it opens the stores and builds the nodes.
+func Open(cfg Config) (*Task, error) {
+	part := cfg.Part
+	if part == nil {
+		subs := cfg.Topology.Subtopologies()
+		if cfg.ID.Subtopology < 0 || cfg.ID.Subtopology >= len(subs) {
+			return nil, fmt.Errorf("task %v: the topology has %d sub-topologies", cfg.ID, len(subs))
+		}
+		part = subs[cfg.ID.Subtopology]
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	t := &Task{cfg: cfg, part: part, named: map[string]*store.Store{}, byName: map[string]*input{}, marks: map[string]int64{}}
+	t.log = cfg.Log.With("task", cfg.ID.String())
+	t.context, t.cancel = context.WithCancel(context.Background())
+	err := t.openStores()
+	if err == nil {
+		err = t.build()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("task %v: %w", cfg.ID, err), t.Close(false))
+	}
+	return t, nil
+}
+
+func (t *Task) openStores() error {
+	for _, s := range t.part.Stores {
+		opened, err := store.Open(store.Config{
+			Spec: s.Spec, Application: t.cfg.Application,
+			Changelog: s.ChangelogName(t.cfg.Application), Partition: t.cfg.ID.Partition,
+			Dir: filepath.Join(t.cfg.Dir, s.Name), Resources: t.cfg.Resources, Log: t.logger(s),
+			Expired: func([]byte, int64) { t.Drop(s.Name, "older than the store's retention") },
+		})
+		if err != nil {
+			return err
+		}
+		t.stores = append(t.stores, opened)
+		t.named[s.Name] = opened
+	}
+	return nil
+}
+
+// logger returns the function that writes a store's changes to its changelog, or nil.
+func (t *Task) logger(s *topology.Store) func(key, value []byte, timestamp int64, headers []topology.Header) error {
+	if !s.Logged {
+		return nil
+	}
+	out := topology.Record{Topic: s.ChangelogName(t.cfg.Application), Partition: t.cfg.ID.Partition}
+	return func(key, value []byte, timestamp int64, headers []topology.Header) error {
+		out.Key, out.Value, out.Timestamp, out.Headers = key, value, timestamp, headers
+		return t.Send(&out)
+	}
+}
+
+// build makes the nodes, children first, and the queues of the sources.
+func (t *Task) build() error {
+	built := map[*topology.Node]any{}
+	for i := len(t.part.Nodes) - 1; i >= 0; i-- { // parents were added before their children
+		n := t.part.Nodes[i]
+		children := make([]any, len(n.Children))
+		for j, c := range n.Children {
+			children[j] = built[c]
+		}
+		made, err := n.New(t, children)
+		if err != nil {
+			return fmt.Errorf("node %q: %w", n.Name, err)
+		}
+		built[n] = made
+	}
+	for _, n := range t.part.Nodes {
+		if n.Kind != topology.SourceNode {
+			continue
+		}
+		for slot, topic := range n.Topics {
+			in := &input{topic: t.TopicName(topic), source: built[n].(topology.Source), node: n.Name, slot: slot, time: -1, lag: -1}
+			t.inputs = append(t.inputs, in)
+			t.byName[in.topic] = in
+		}
+	}
+	return nil
+}
+
+// ID returns the task's id.
+func (t *Task) ID() topology.TaskID { return t.cfg.ID }
+
+// Inputs returns the topics that the task reads, by their names in Kafka; it reads the partition of its id.
+func (t *Task) Inputs() []string {
+	topics := make([]string, len(t.inputs))
+	for i, in := range t.inputs {
+		topics[i] = in.topic
+	}
+	return topics
+}
+
+// Changelogs returns the topics from which the task's stores are restored.
+func (t *Task) Changelogs() []Changelog {
+	var logs []Changelog
+	for i, s := range t.part.Stores {
+		if s.Logged || s.SourceTopic != "" {
+			logs = append(logs, Changelog{s.ChangelogName(t.cfg.Application), t.stores[i], s.SourceTopic != ""})
+		}
+	}
+	return logs
+}
+
+// StateStore returns a store by name, or nil.
+func (t *Task) StateStore(name string) *store.Store { return t.named[name] }
+
+// Close closes the stores. What is not committed is thrown away unless clean, which says that everything is.
+func (t *Task) Close(clean bool) error {
+	t.cancel()
+	var errs []error
+	for _, s := range t.stores {
+		if !clean {
+			s.Abandon()
+		}
+		errs = append(errs, s.Close())
+	}
+	t.stores = nil
+	return errors.Join(errs...)
+}

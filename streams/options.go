@@ -1,0 +1,154 @@
+package streams
+
+import (
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/serde"
+	"github.com/millrace/millrace/state"
+	"github.com/millrace/millrace/topology"
+)
+
+// An Option sets something of the verb that it is given to. An option that a verb has no use for is an error of Build.
+type Option struct {
+	kind optionKind
+	set  func(*settings)
+}
+
+type optionKind uint16
+
+const (
+	nameOption optionKind = 1 << iota
+	nodeNameOption
+	storeOption
+	retentionOption
+	partitionsOption
+	keyOption
+	valueOption
+	timeOption
+)
+
+var optionNames = map[optionKind]string{
+	nameOption: "As", nodeNameOption: "Named", storeOption: "a store option", retentionOption: "Retention",
+	partitionsOption: "Partitions", keyOption: "WithKey", valueOption: "WithValue", timeOption: "a timestamp option",
+}
+
+// settings are what the options of one call say.
+type settings struct {
+	name, node string
+	names      []string
+	store      bool // an option of stores is given: Java's Materialized
+	engine     state.EngineKind
+	unlogged   bool
+	uncached   bool
+	logConfig  map[string]string
+	retention  *time.Duration
+	partitions int32
+	key, value any // serdes
+	extract    any // a node.Extractor
+}
+
+// options applies the options of a verb, of the kinds that it takes.
+func (b *Builder) options(verb string, opts []Option, takes optionKind) *settings {
+	s := &settings{}
+	for _, o := range opts {
+		if o.kind&takes == 0 {
+			b.fail("%s does not take %s", verb, optionNames[o.kind])
+			continue
+		}
+		o.set(s)
+	}
+	for _, name := range s.names {
+		if err := topology.CheckName(name); err != nil {
+			b.fail("%s: %s", verb, strings.TrimPrefix(err.Error(), "topology: "))
+		}
+	}
+	return s
+}
+
+// As names what a verb makes: the store of a stateful verb, and with it its changelog; the repartition topic of
+// Repartition, GroupBy, GroupByKey and joins; else the node. A name has 1 to 249 of the characters a-z A-Z 0-9 . _ -.
+// State is found by its name after a restart with a changed program, so name whatever has state.
+func As(name string) Option {
+	return Option{nameOption, func(s *settings) { s.name, s.names = name, append(s.names, name) }}
+}
+
+// Named names the node of a verb whose As names a store.
+func Named(name string) Option {
+	return Option{nodeNameOption, func(s *settings) { s.node, s.names = name, append(s.names, name) }}
+}
+
+// InMemory keeps a store in memory. It is restored in full after each restart.
+func InMemory() Option {
+	return Option{storeOption, func(s *settings) { s.store, s.engine = true, state.Memory }}
+}
+
+// OnDisk keeps a store in the state directory, which is the default. A restart restores what is missing only.
+func OnDisk() Option {
+	return Option{storeOption, func(s *settings) { s.store, s.engine = true, state.Disk }}
+}
+
+// Uncached lets a store log and forward each change, where by default only the last change of a key between two
+// commits counts.
+func Uncached() Option {
+	return Option{storeOption, func(s *settings) { s.store, s.uncached = true, true }}
+}
+
+// Cached undoes Uncached.
+func Cached() Option {
+	return Option{storeOption, func(s *settings) { s.store, s.uncached = true, false }}
+}
+
+// Unlogged lets a store do without a changelog: what it holds is lost with the state directory.
+func Unlogged() Option {
+	return Option{storeOption, func(s *settings) { s.store, s.unlogged = true, true }}
+}
+
+// LogConfig sets configs of a store's changelog topic, such as "segment.bytes", above the defaults of its kind.
+func LogConfig(config map[string]string) Option {
+	return Option{storeOption, func(s *settings) { s.store, s.logConfig = true, maps.Clone(config) }}
+}
+
+// Retention is how long a window store keeps a window, at least and by default the window's size plus its grace period.
+func Retention(d time.Duration) Option {
+	return Option{retentionOption, func(s *settings) { s.store, s.retention = true, &d }}
+}
+
+// Partitions sets the number of partitions of a repartition topic; by default it has as many as the topics whose
+// records it takes, at most.
+func Partitions(n int) Option {
+	return Option{partitionsOption, func(s *settings) { s.partitions = int32(n) }}
+}
+
+// WithKey sets the serde of the keys that a verb makes or stores.
+func WithKey[K any](key serde.Serde[K]) Option {
+	return Option{keyOption, func(s *settings) { s.key = key }}
+}
+
+// WithValue sets the serde of the values that a verb makes or stores.
+func WithValue[V any](value serde.Serde[V]) Option {
+	return Option{valueOption, func(s *settings) { s.value = value }}
+}
+
+// given returns the serde of an option, or fallback.
+func given[T any](b *Builder, verb string, option any, fallback serde.Serde[T]) serde.Serde[T] {
+	if option == nil {
+		return fallback
+	}
+	s, ok := option.(serde.Serde[T])
+	if !ok {
+		var t T
+		b.fail("%s is given a serde of another type: %T, where one of %T is needed", verb, option, t)
+		return fallback
+	}
+	return s
+}
+
+// spec describes the store that the settings ask for.
+func (s *settings) spec(name string, kind state.Kind) *state.Spec {
+	return &state.Spec{
+		Name: name, Kind: kind, Engine: s.engine, Timestamped: true,
+		Logged: !s.unlogged, LogConfig: s.logConfig, Cached: !s.uncached,
+	}
+}

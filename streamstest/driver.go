@@ -1,0 +1,227 @@
+// Package streamstest runs a topology in process, without a broker, on a clock that the test moves.
+//
+// A driver runs the whole topology as one task with one partition of each topic (Java: TopologyTestDriver). Each
+// record that is sent is processed wholly, through repartition topics too, and committed, before the call returns;
+// what it led to can then be read from the output topics and the stores.
+package streamstest
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/task"
+	"github.com/millrace/millrace/topology"
+)
+
+// Driver runs a topology. It is used from one goroutine.
+type Driver struct {
+	task      *task.Task
+	resources *store.Resources
+	now       time.Time
+	pending   []topology.Record            // produced in the current step
+	topics    map[string][]topology.Record // everything produced, by topic
+	read      map[string]int               // how much of it was read
+	offsets   map[string]int64             // the next offset of each topic
+	dropped   int
+}
+
+// An Option changes how a driver runs.
+type Option func(*options)
+
+type options struct {
+	application  string
+	start        time.Time
+	dir          string
+	cache        int64
+	emitInterval *time.Duration
+}
+
+// Application sets the application's id, by which internal topics are named; "app" by default.
+func Application(id string) Option { return func(o *options) { o.application = id } }
+
+// StartAt sets the wall clock at the start; the current time by default.
+func StartAt(t time.Time) Option { return func(o *options) { o.start = t } }
+
+// StateDir keeps stores where the topology says, those on disk in this directory. By default all are in memory.
+func StateDir(dir string) Option { return func(o *options) { o.dir = dir } }
+
+// RecordCache sets the size of the record cache in bytes; 10 MiB by default, as in an application. With 0 each change is
+// logged and forwarded. As every record is committed, the cache holds back changes of a key by one record only.
+func RecordCache(bytes int64) Option { return func(o *options) { o.cache = bytes } }
+
+// EmitInterval sets how often windows that emit on close are looked for, by the wall clock; one second by default.
+func EmitInterval(d time.Duration) Option { return func(o *options) { o.emitInterval = &d } }
+
+// New starts a driver that ends with the test. It fails the test where the topology cannot run.
+func New(tb testing.TB, t *topology.Topology, opts ...Option) *Driver {
+	tb.Helper()
+	d, err := Open(t, opts...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return d
+}
+
+// Open starts a driver, to be closed by its user.
+func Open(t *topology.Topology, opts ...Option) (*Driver, error) {
+	o := options{application: "app", start: time.Now(), cache: 10 << 20}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	d := &Driver{
+		now: o.start, topics: map[string][]topology.Record{}, read: map[string]int{}, offsets: map[string]int64{},
+		resources: store.NewResources(store.Limits{RecordCache: o.cache}),
+	}
+	part := t.Whole()
+	if o.dir == "" {
+		part = inMemory(part)
+	}
+	var err error
+	d.task, err = task.Open(task.Config{
+		Application: o.application, Topology: t, Part: part, Dir: o.dir, Resources: d.resources, Output: d,
+		EmitInterval: o.emitInterval, Dropped: func(string, string) { d.dropped++ },
+	})
+	if err != nil {
+		d.resources.Close()
+		return nil, err
+	}
+	d.task.Start(nil)
+	return d, nil
+}
+
+// inMemory returns the sub-topology with all its stores in memory.
+func inMemory(part *topology.Subtopology) *topology.Subtopology {
+	moved := *part
+	moved.Stores = slices.Clone(part.Stores)
+	for i, s := range moved.Stores {
+		moved.Stores[i] = s.InMemory()
+	}
+	return &moved
+}
+
+// Close closes the stores.
+func (d *Driver) Close() error {
+	err := d.task.Close(true)
+	if e := d.resources.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// Send takes what the task produces; it is called by the task.
+func (d *Driver) Send(r *topology.Record) error {
+	d.pending = append(d.pending, *r)
+	return nil
+}
+
+// Pipe sends a record of bytes to an input topic and processes all that follows from it. Its offset is set by the
+// driver. A record that cannot be processed is an error; what follows from it so far stands.
+func (d *Driver) Pipe(r topology.Record) error {
+	if !slices.Contains(d.task.Inputs(), r.Topic) {
+		return fmt.Errorf("streamstest: the topology does not read topic %q; it reads %q", r.Topic, d.task.Inputs())
+	}
+	if err := d.add(r); err != nil {
+		return err
+	}
+	return d.work()
+}
+
+func (d *Driver) add(r topology.Record) error {
+	r.Offset = d.offsets[r.Topic]
+	d.offsets[r.Topic]++
+	return d.task.Add(r.Topic, []topology.Record{r})
+}
+
+// work processes until nothing is left, with a commit after each record.
+func (d *Driver) work() error {
+	for {
+		n, err := d.task.Process(1, d.now)
+		if err != nil {
+			d.capture()
+			return err
+		}
+		if n == 0 {
+			return d.commit() // of records that were dropped
+		}
+		if err := d.task.Punctuate(d.now); err != nil {
+			return err
+		}
+		if err := d.commit(); err != nil {
+			return err
+		}
+	}
+}
+
+// commit flushes the caches, and feeds back what was written to topics that the topology reads.
+func (d *Driver) commit() error {
+	if err := d.task.Flush(); err != nil {
+		d.capture()
+		return err
+	}
+	err := d.task.Committed(func(changelog string) (int64, bool) {
+		n, ok := d.offsets[changelog]
+		return n, ok
+	})
+	if err != nil {
+		return err
+	}
+	return d.capture()
+}
+
+func (d *Driver) capture() error {
+	produced := d.pending
+	d.pending = nil
+	for _, r := range produced {
+		r.Partition = 0
+		if slices.Contains(d.task.Inputs(), r.Topic) {
+			d.topics[r.Topic] = append(d.topics[r.Topic], r)
+			if err := d.add(r); err != nil {
+				return err
+			}
+			continue
+		}
+		r.Offset = d.offsets[r.Topic]
+		d.offsets[r.Topic]++
+		d.topics[r.Topic] = append(d.topics[r.Topic], r)
+	}
+	return nil
+}
+
+// Advance moves the wall clock, runs what falls due and processes all that follows from it.
+func (d *Driver) Advance(by time.Duration) error {
+	d.now = d.now.Add(by)
+	if err := d.task.Punctuate(d.now); err != nil {
+		return err
+	}
+	if err := d.commit(); err != nil {
+		return err
+	}
+	return d.work()
+}
+
+// Now returns the wall clock.
+func (d *Driver) Now() time.Time { return d.now }
+
+// Topics returns the names of all topics that were written to, changelogs included, in order.
+func (d *Driver) Topics() []string {
+	var names []string
+	for t := range d.topics {
+		names = append(names, t)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Produced returns everything that was written to a topic, by its name in Kafka.
+func (d *Driver) Produced(topic string) []topology.Record { return d.topics[topic] }
+
+// Dropped returns how many records were skipped by nodes so far.
+func (d *Driver) Dropped() int { return d.dropped }
