@@ -198,11 +198,11 @@ func (b *Broker) create(wanted []topics) error {
 
 // createOnDemand creates the topics that a client asks for and allows to be created. kfake could do so itself, but
 // would not write them to the directory before it is closed, and a killed program would lose them.
-func (b *Broker) createOnDemand(req kmsg.Request) (kmsg.Response, error, bool) {
+func (b *Broker) createOnDemand(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // as kfake wants it
 	if req, ok := req.(*kmsg.MetadataRequest); ok && req.AllowAutoTopicCreation {
 		for _, t := range req.Topics {
 			if t.Topic != nil && *t.Topic != "" {
-				b.cluster.CreateTopic(*t.Topic, 0, nil) // the answer to the request says what came of it
+				_ = b.cluster.CreateTopic(*t.Topic, 0, nil) // the answer to the request says what came of it
 			}
 		}
 	}

@@ -77,7 +77,7 @@ func TestDirectorySurvivesAKill(t *testing.T) {
 	must(t, err)
 	fill(t, &Broker{addr: strings.TrimSpace(line)})
 	must(t, program.Process.Kill())
-	program.Wait() // says that it was killed
+	_ = program.Wait() // says that it was killed
 
 	b := start(t, Dir(dir))
 	checkFilled(t, b)

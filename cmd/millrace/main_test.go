@@ -25,7 +25,7 @@ func TestDevServesUntilInterrupted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err, <-ended)
 	}
-	go io.Copy(io.Discard, lines)
+	go func() { _, _ = io.Copy(io.Discard, lines) }()
 	addr = strings.TrimSpace(addr)
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {

@@ -108,7 +108,7 @@ func TestBrokersDieWithTheirOwner(t *testing.T) {
 	if _, err := conn.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
 		t.Errorf("the broker outlived its owner: %v", err)
 	}
-	owner.Wait() // says that it was killed
+	_ = owner.Wait() // says that it was killed
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
 	for deadline := time.After(30 * time.Second); ; {

@@ -9,7 +9,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -252,6 +251,6 @@ func lock(path string) (unlock func(), err error) {
 // digest names contents by the first 12 digits of their hash.
 func digest(contents ...[]byte) string {
 	h := sha256.New()
-	io.Copy(h, bytes.NewReader(bytes.Join(contents, []byte{0}))) // never fails
+	h.Write(bytes.Join(contents, []byte{0}))
 	return fmt.Sprintf("%x", h.Sum(nil))[:12]
 }

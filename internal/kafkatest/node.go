@@ -104,7 +104,7 @@ func (r *run) follow(output, log *os.File) {
 	serves := false
 	for lines := bufio.NewReader(output); ; {
 		line, err := lines.ReadString('\n')
-		log.WriteString(line)
+		_, _ = log.WriteString(line) // a full disk fails the broker first
 		r.mu.Lock()
 		if line != "" {
 			r.tail = append(r.tail, strings.TrimRight(line, "\n"))

@@ -5,6 +5,7 @@ package kafkatest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -94,7 +95,7 @@ func (c *Cluster) awaitTopic(ctx context.Context, name string, partitions int) e
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w (the last answer: %d of %d partitions, error %v)", ctx.Err(), len(ends[name]), partitions, err)
+			return errors.Join(ctx.Err(), err)
 		case <-again.C:
 		}
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,7 +62,8 @@ func TestStartStop(t *testing.T) {
 
 func TestRun(t *testing.T) {
 	out, errs, err := kafka(t, "run", "--", "sh", "-c", "echo at $"+kafkatest.EnvBootstrap+"; exit 7")
-	if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 7 {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 7 {
 		t.Errorf("run ended with %v, want exit status 7; it said %s", err, errs)
 	}
 	if !strings.HasPrefix(out, "at 127.0.0.1:") {

@@ -57,11 +57,11 @@ func start(ctx context.Context, dir string, flags []string) error {
 	if err := server.Start(); err != nil {
 		return fmt.Errorf("kafka start: %w", err)
 	}
-	interrupted := context.AfterFunc(ctx, func() { server.Process.Signal(syscall.SIGTERM) })
+	interrupted := context.AfterFunc(ctx, func() { _ = server.Process.Signal(syscall.SIGTERM) })
 	defer interrupted()
 	address, err := bufio.NewReader(said).ReadString('\n')
 	if err != nil {
-		server.Wait() // its own message says more than its status
+		_ = server.Wait() // its own message says more than its status
 		why, _ := os.ReadFile(errorsPath)
 		return fmt.Errorf("kafka start: no cluster: %s", strings.TrimSpace(string(why)))
 	}
@@ -113,8 +113,10 @@ func ask(dir, order string) (answer string, err error) {
 	if err := os.Chdir(dir); err != nil { // the path of a socket must be short
 		return "", fmt.Errorf("kafka %s: no cluster in %s: %w", order, dir, err)
 	}
-	defer os.Chdir(back)
 	conn, err := net.Dial("unix", control)
+	if back := os.Chdir(back); back != nil {
+		return "", fmt.Errorf("kafka %s: %w", order, back)
+	}
 	if err != nil {
 		return "", fmt.Errorf("kafka %s: no cluster runs in %s: %w", order, dir, err)
 	}

@@ -1,0 +1,47 @@
+# `make` lists what there is. Go fetches the toolchain that go.mod names, whichever Go is installed.
+export GOTOOLCHAIN = auto
+
+GOLANGCI_LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+KAFKA         = go run ./internal/kafkatest/cmd/kafka
+FUZZTIME     ?= 30s
+
+# The packages with tests that need a real Kafka.
+KAFKA_PACKAGES = $(shell grep -rlE --include='*_test.go' '^//go:build .*\bkafka\b' . | xargs -r -n1 dirname | sort -u)
+
+.DEFAULT_GOAL = help
+.PHONY: help demo test test-race test-kafka lint oracle oracle-check bench fuzz
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## see it work, on a broker inside the program
+	go run ./examples/flights/demo
+
+test: ## run the unit tests, which need nothing but Go
+	go test ./...
+
+test-race: ## run the unit tests under the race detector, which needs a C compiler
+	go test -race ./...
+
+test-kafka: ## run the integration tests on Apache Kafka, which needs Java 17 and Maven
+	$(KAFKA) run -- go test -tags kafka -count 1 -p 1 -timeout 20m $(KAFKA_PACKAGES)
+
+lint: ## check the form: gofmt, go vet, golangci-lint
+	@unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .); \
+		if [ -n "$$unformatted" ]; then echo "not as gofmt wants it (go fmt ./... sets it right):" $$unformatted; exit 1; fi
+	go vet ./...
+	go vet -tags kafka ./...
+	$(GOLANGCI_LINT) run ./...
+
+oracle: ## make the expected results again with Java Kafka Streams, which needs Java 17 and Maven
+	test/oracle/generate
+
+oracle-check: ## compare with Java's results: CASES=file EXPECTED=file
+	go run ./test/oracle/cmd/check $(CASES) $(EXPECTED)
+
+bench: ## run the benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## fuzz every decoder for FUZZTIME (30s)
+	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | while IFS=: read -r file target; do \
+		go test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || exit 1; done
