@@ -126,7 +126,7 @@ func TestBrokersDieWithTheirOwner(t *testing.T) {
 // ping asks broker i for an answer.
 func ping(t *testing.T, c *Cluster, i int, patience time.Duration) error {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(c.Bootstrap(), ",")[i-1]))
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(c.Bootstrap(), ",")[i-1]), kgo.RequestTimeoutOverhead(time.Second))
 	must(t, err)
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -137,7 +137,8 @@ func ping(t *testing.T, c *Cluster, i int, patience time.Duration) error {
 // produce sends the records from to up to, acknowledged by all replicas in sync.
 func produce(t *testing.T, c *Cluster, topic string, from, to int) {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(c.Bootstrap(), ",")...), kgo.DefaultProduceTopic(topic))
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(c.Bootstrap(), ",")...), kgo.DefaultProduceTopic(topic),
+		kgo.MetadataMinAge(100*time.Millisecond))
 	must(t, err)
 	defer client.Close()
 	var records []*kgo.Record
