@@ -109,11 +109,8 @@ func inMemory(part *topology.Subtopology) *topology.Subtopology {
 
 // Close closes the stores.
 func (d *Driver) Close() error {
-	err := d.task.Close(true)
-	if e := d.resources.Close(); err == nil {
-		err = e
-	}
-	return err
+	defer d.resources.Close()
+	return d.task.Close(true)
 }
 
 // Send takes what the task produces; it is called by the task.

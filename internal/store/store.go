@@ -1,176 +1,203 @@
-// Package store keeps the state of tasks.
+// Package store keeps the state of tasks: byte engines, and on top of them one [Store] that caches, logs and commits.
+//
+// A change passes through a store from top to bottom: it is first held in the record cache (if the store is cached),
+// where a later change of the same key replaces it; when the cache is flushed it is written to the changelog and sent
+// on; then it lies in the overlay, until the commit that makes it permanent has ended and Commit moves it into the
+// engine together with the changelog's position. Reads see all of it. The cache, the overlay and the values kept for
+// reads are one hash map, whose entries change their state.
 package store
 
 import (
 	"encoding/binary"
-	"iter"
-	"sort"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
 
 	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/topology"
 )
 
-type Resources struct{ rc int64 }
-type Limits struct{ BlockCache, RecordCache, Overlay int64 }
-
-func NewResources(l Limits) *Resources { return &Resources{l.RecordCache} }
-func (*Resources) Close() error        { return nil }
-func (*Resources) CommitWanted() bool  { return false }
-
+// Config is what a store is made of.
 type Config struct {
-	Spec                   *state.Spec
-	Application, Changelog string
-	Partition              int32
-	Dir                    string
-	Resources              *Resources
-	Log                    func(key, value []byte, timestamp int64, headers []topology.Header) error
-	Expired                func(key []byte, start int64)
+	Spec *state.Spec
+
+	// Application, Changelog (the topic's name in Kafka) and Partition say whose data it is: a directory with data of
+	// another store is refused.
+	Application string
+	Changelog   string
+	Partition   int32
+
+	Dir       string // the store's own directory; made, if need be
+	Resources *Resources
+
+	// Log writes a change to the changelog; nil: the store is not logged. The bytes are not changed afterwards.
+	Log func(key, value []byte, timestamp int64, headers []topology.Header) error
+
+	// Expired is called for a change of a window that the store no longer keeps; nil: not called.
+	Expired func(key []byte, start int64)
 }
+
+// Value is what a store holds for a key: Bytes is nil where it holds nothing.
 type Value struct {
 	Bytes     []byte
 	Timestamp int64
 }
-type ent struct {
-	v      Value
-	origin topology.Record
-}
+
+// Store is one partition of a state store. It is used from one goroutine.
 type Store struct {
-	c     Config
-	m     map[string]Value
-	dirty map[string]*ent
-	order []string
-	f     func(key []byte, new, old Value, origin *topology.Record) error
-	old   bool
-	pos   int64
-	posOK bool
+	Config
+	engine   engine
+	cached   bool
+	entries  map[string]*entry
+	dirty    list     // in the record cache, in the order of their last change
+	overlay  []*entry // logged, not in the engine
+	position int64    // as in the engine; -1: none
+	flush    func(key []byte, newer, older Value, origin *topology.Record) error
+	needOld  bool
+	logged   []byte // where logged bytes are handed out from
+	key, val []byte // scratch
+	windowed
 }
 
+// Open opens a store. The errors *CorruptError and *ForeignError say that its directory cannot be used.
 func Open(c Config) (*Store, error) {
-	return &Store{c: c, m: map[string]Value{}, dirty: map[string]*ent{}}, nil
-}
-func (s *Store) Spec() *state.Spec { return s.c.Spec }
-func (s *Store) Cached() bool      { return s.c.Spec.Cached }
-func (s *Store) Dirty() bool       { return len(s.order) > 0 }
-func (s *Store) Get(k []byte) (Value, error) {
-	if e, ok := s.dirty[string(k)]; ok {
-		return e.v, nil
+	s := &Store{Config: c, entries: map[string]*entry{}, position: -1, cached: c.Spec.Cached && c.Resources.limits.RecordCache > 0}
+	s.windowed.init(c.Spec)
+	if c.Spec.Engine == state.Memory {
+		s.engine = openMemory()
+		return s, nil
 	}
-	return s.m[string(k)], nil
-}
-func (s *Store) OnFlush(f func(key []byte, new, old Value, origin *topology.Record) error, old bool) {
-	s.f, s.old = f, old
-}
-func (s *Store) put(k string, v Value) error {
-	if v.Bytes == nil {
-		delete(s.m, k)
-	} else {
-		s.m[k] = v
+	e, err := openDisk(c.Dir, c.Resources)
+	if err != nil {
+		return nil, fmt.Errorf("store %q: %w", c.Spec.Name, err)
 	}
-	if s.c.Log != nil {
-		return s.c.Log([]byte(k), v.Bytes, v.Timestamp, nil)
+	s.engine = e
+	if err := errors.Join(s.identify(), s.readPosition()); err != nil {
+		e.close()
+		return nil, fmt.Errorf("store %q: %w", c.Spec.Name, err)
 	}
-	return nil
-}
-func (s *Store) Put(k []byte, v Value, o *topology.Record) error {
-	if v.Bytes != nil {
-		v.Bytes = append([]byte{}, v.Bytes...)
-	}
-	if !s.Cached() {
-		return s.put(string(k), v)
-	}
-	if _, ok := s.dirty[string(k)]; ok {
-		for i, x := range s.order {
-			if x == string(k) {
-				s.order = append(s.order[:i:i], s.order[i+1:]...)
-			}
-		}
-	}
-	s.dirty[string(k)] = &ent{v, *o}
-	s.order = append(s.order, string(k))
-	return nil
-}
-func (s *Store) FlushCache() error {
-	order, dirty := s.order, s.dirty
-	s.order, s.dirty = nil, map[string]*ent{}
-	for _, k := range order {
-		e := dirty[k]
-		old := s.m[k]
-		if e.v.Bytes == nil && old.Bytes == nil && s.f != nil {
-			continue
-		}
-		if !s.old && e.v.Bytes != nil {
-			old = Value{}
-		}
-		if err := s.put(k, e.v); err != nil {
-			return err
-		}
-		if s.f != nil {
-			if err := s.f([]byte(k), e.v, old, &e.origin); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-func (s *Store) Commit(p int64) error { s.pos, s.posOK = p, true; return nil }
-func (s *Store) Abandon()             {}
-func (s *Store) Close() error         { return nil }
-
-func wk(k []byte, start int64) []byte {
-	return append(binary.BigEndian.AppendUint64(append([]byte{}, k...), uint64(start)), 0, 0, 0, 0)
-}
-func SplitWindowKey(k []byte) ([]byte, int64) {
-	n := len(k) - 12
-	return k[:n], int64(binary.BigEndian.Uint64(k[n:]))
-}
-func (s *Store) GetWindow(k []byte, start int64) (Value, error) { return s.Get(wk(k, start)) }
-func (s *Store) PutWindow(k []byte, start int64, v Value, o *topology.Record) error {
-	return s.Put(wk(k, start), v, o)
+	return s, nil
 }
 
-type WindowEntry struct {
-	Key   []byte
-	Start int64
-	Value Value
+// CorruptError says that a store's files cannot be read. Its directory can be removed: the store is restored from its
+// changelog.
+type CorruptError struct {
+	Dir string
+	Err error
 }
 
-func (s *Store) Windows(from, to int64) iter.Seq2[WindowEntry, error] {
-	var all []WindowEntry
-	for k, v := range s.m {
-		key, start := SplitWindowKey([]byte(k))
-		if start >= from && start <= to {
-			all = append(all, WindowEntry{key, start, v})
-		}
-	}
-	sort.Slice(all, func(i, j int) bool {
-		if all[i].Start != all[j].Start {
-			return all[i].Start < all[j].Start
-		}
-		return string(all[i].Key) < string(all[j].Key)
-	})
-	return func(y func(WindowEntry, error) bool) {
-		for _, e := range all {
-			if !y(e, nil) {
-				return
-			}
-		}
-	}
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("the files in %s cannot be read: %v; remove the directory, and the store is restored from its changelog", e.Dir, e.Err)
 }
 
-func (s *Store) Position() (int64, bool) { return s.pos, s.posOK }
-func (s *Store) Restore(rs []topology.Record, next int64) error {
-	for _, r := range rs {
-		if r.Value == nil {
-			delete(s.m, string(r.Key))
-		} else {
-			s.m[string(r.Key)] = Value{r.Value, r.Timestamp}
-		}
-	}
-	s.pos, s.posOK = next, true
-	return nil
+func (e *CorruptError) Unwrap() error { return e.Err }
+
+// ForeignError says that a directory holds another store, or one of a newer format.
+type ForeignError struct{ Dir, Want, Have string }
+
+func (e *ForeignError) Error() string {
+	return fmt.Sprintf("the directory %s holds %s, not %s; use another state directory, or remove it", e.Dir, e.Have, e.Want)
 }
-func (s *Store) RestoreDone() error { return nil }
+
+// formatVersion is the version of the layout of keys and values in engines.
+const formatVersion = 1
+
+// Keys of an engine begin with a byte that says what they are.
+const (
+	metaPrefix = 0
+	dataPrefix = 1
+)
+
+var (
+	identityKey = []byte("\x00identity")
+	positionKey = []byte("\x00position")
+)
+
+type identity struct {
+	Format      int    `json:"format"`
+	Application string `json:"application"`
+	Changelog   string `json:"changelog"`
+	Partition   int32  `json:"partition"`
+	Layout      string `json:"layout"`
+}
+
+func (i identity) String() string {
+	return fmt.Sprintf("application %q, changelog %q partition %d, layout %q, format %d", i.Application, i.Changelog, i.Partition, i.Layout, i.Format)
+}
+
+// identify checks whose data the engine holds, and signs an empty one.
+func (s *Store) identify() error {
+	want := identity{formatVersion, s.Application, s.Changelog, s.Partition, s.layout()}
+	b, ok, err := s.engine.get(identityKey, nil)
+	if err != nil {
+		return err
+	}
+	if ok {
+		var have identity
+		if err := json.Unmarshal(b, &have); err != nil {
+			return &CorruptError{s.Dir, fmt.Errorf("identity %q: %w", b, err)}
+		}
+		if have != want {
+			return &ForeignError{s.Dir, want.String(), have.String()}
+		}
+		return nil
+	}
+	b, err = json.Marshal(want)
+	if err != nil {
+		return err
+	}
+	batch := s.engine.batch()
+	if err := batch.set(identityKey, b); err != nil {
+		return err
+	}
+	return batch.apply()
+}
+
+// Wipe removes a store's directory, so that it is restored in full.
+func Wipe(dir string) error { return os.RemoveAll(dir) }
+
+// Spec returns the store's description.
+func (s *Store) Spec() *state.Spec { return s.Config.Spec }
+
+// Cached says whether changes are held back until FlushCache.
+func (s *Store) Cached() bool { return s.cached }
+
+// Close closes the store. What is not committed is lost.
+func (s *Store) Close() error {
+	s.forget()
+	return s.engine.close()
+}
+
+// Wipe removes everything from the store, its position too. The store stays open.
 func (s *Store) Wipe() error {
-	s.m, s.pos, s.posOK = map[string]Value{}, 0, false
-	return nil
+	s.forget()
+	s.windowed.init(s.Config.Spec)
+	s.position = -1
+	if err := s.engine.empty(); err != nil {
+		return err
+	}
+	return s.identify()
+}
+
+// encode appends a value as the engine holds it: timestamped stores have 8 bytes of timestamp in front.
+func (s *Store) encode(dst []byte, v Value) []byte {
+	if s.Config.Spec.Timestamped {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(v.Timestamp))
+	}
+	return append(dst, v.Bytes...)
+}
+
+func (s *Store) decode(b []byte) (v Value, err error) {
+	if s.Config.Spec.Timestamped {
+		if len(b) < 8 {
+			return v, &CorruptError{s.Dir, fmt.Errorf("a value has %d bytes, too few for its timestamp", len(b))}
+		}
+		v.Timestamp, b = int64(binary.BigEndian.Uint64(b)), b[8:]
+	}
+	if b == nil {
+		b = []byte{} // an empty value is one
+	}
+	v.Bytes = b
+	return v, nil
 }

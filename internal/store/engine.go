@@ -1,0 +1,39 @@
+package store
+
+import "iter"
+
+// An engine keeps bytes by key, in the order of the keys' bytes. It is used from one goroutine.
+//
+// Engines have no log of their own: the changelog topic is one. A batch is applied as a whole, with the position in the
+// changelog that it corresponds to among its entries, so that whatever a crash leaves behind is a state that the store
+// once had, and says which.
+type engine interface {
+	// get appends the value of key to dst.
+	get(key, dst []byte) (value []byte, ok bool, err error)
+
+	// batch begins a batch. There is one at a time.
+	batch() batch
+
+	// scan returns the entries from lo on and before hi, in order; hi nil is no bound. Keys and values are valid until
+	// the next one.
+	scan(lo, hi []byte) iter.Seq2[pair, error]
+
+	// settle lets what was applied reach the disk soon, now if wait.
+	settle(wait bool) error
+
+	// empty removes everything.
+	empty() error
+
+	close() error
+}
+
+// batch collects changes for an engine.
+type batch interface {
+	set(key, value []byte) error
+	remove(key []byte) error
+	removeRange(lo, hi []byte) error
+	apply() error
+}
+
+// pair is a key with its value.
+type pair struct{ key, value []byte }

@@ -1,0 +1,68 @@
+package store
+
+import (
+	"bytes"
+	"iter"
+
+	"github.com/tidwall/btree"
+)
+
+// memory is the engine that keeps everything in memory.
+type memory struct {
+	tree *btree.BTreeG[pair]
+}
+
+func openMemory() *memory {
+	less := func(a, b pair) bool { return bytes.Compare(a.key, b.key) < 0 }
+	return &memory{btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})}
+}
+
+func (m *memory) get(key, dst []byte) ([]byte, bool, error) {
+	p, ok := m.tree.Get(pair{key: key})
+	return append(dst, p.value...), ok, nil
+}
+
+func (m *memory) scan(lo, hi []byte) iter.Seq2[pair, error] {
+	return func(yield func(pair, error) bool) {
+		m.tree.Ascend(pair{key: lo}, func(p pair) bool {
+			return (hi == nil || bytes.Compare(p.key, hi) < 0) && yield(p, nil)
+		})
+	}
+}
+
+// batch applies changes at once: nothing can come between them and apply.
+func (m *memory) batch() batch { return (*memoryBatch)(m) }
+
+type memoryBatch memory
+
+func (m *memoryBatch) set(key, value []byte) error {
+	m.tree.Set(pair{bytes.Clone(key), append([]byte{}, value...)})
+	return nil
+}
+
+func (m *memoryBatch) remove(key []byte) error {
+	m.tree.Delete(pair{key: key})
+	return nil
+}
+
+func (m *memoryBatch) removeRange(lo, hi []byte) error {
+	var gone []pair
+	for p := range (*memory)(m).scan(lo, hi) {
+		gone = append(gone, p)
+	}
+	for _, p := range gone {
+		m.tree.Delete(p)
+	}
+	return nil
+}
+
+func (m *memoryBatch) apply() error { return nil }
+
+func (m *memory) settle(bool) error { return nil }
+
+func (m *memory) empty() error {
+	m.tree.Clear()
+	return nil
+}
+
+func (m *memory) close() error { return nil }

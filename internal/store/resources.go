@@ -1,0 +1,54 @@
+package store
+
+import (
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Limits bound the memory of all stores of a process together, in bytes. What is 0 has its default, except RecordCache.
+type Limits struct {
+	// BlockCache holds blocks of files on disk: 32 MiB by default.
+	BlockCache int64
+
+	// RecordCache holds changes that were neither logged nor forwarded yet (statestore.cache.max.bytes); 0: stores are not
+	// cached. An application has 10 MiB by default.
+	RecordCache int64
+
+	// Overlay holds changes that were logged but are not in the engine yet, as they are not committed: 32 MiB by default.
+	// When it is full a commit is asked for.
+	Overlay int64
+
+	// ReadCache holds values as they are in the engine, for reads: 16 MiB by default.
+	ReadCache int64
+}
+
+// Resources are what all stores of a process share. They may be used from many goroutines.
+type Resources struct {
+	limits                Limits
+	blocks                *pebble.Cache
+	files                 *pebble.FileCache
+	dirty, overlay, clean atomic.Int64
+}
+
+// NewResources makes the resources of a process.
+func NewResources(l Limits) *Resources {
+	def := func(v *int64, d int64) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&l.BlockCache, 32<<20)
+	def(&l.Overlay, 32<<20)
+	def(&l.ReadCache, 16<<20)
+	return &Resources{limits: l, blocks: pebble.NewCache(l.BlockCache), files: pebble.NewFileCache(4, 1024)}
+}
+
+// CommitWanted says that the overlay is full: a commit would empty it.
+func (r *Resources) CommitWanted() bool { return r.overlay.Load() > r.limits.Overlay }
+
+// Close releases the resources, after all stores are closed.
+func (r *Resources) Close() {
+	r.blocks.Unref()
+	r.files.Unref()
+}

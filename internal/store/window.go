@@ -1,0 +1,236 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/millrace/millrace/state"
+	"github.com/millrace/millrace/topology"
+)
+
+// windowed is what a window store knows beside its entries.
+//
+// In the changelog, and in the map, the key of a window is key, start (8 bytes) and a sequence number (4 bytes, 0). In
+// the engine the number of its segment stands in front, so that expired windows are dropped by segments; behind it
+// comes that key or, in stores that are read by time, start, key and sequence number.
+type windowed struct {
+	window    bool
+	onDisk    bool
+	timeFirst bool
+	interval  int64 // milliseconds of a segment
+	retention int64
+	observed  int64 // the latest start of a window that was written; -1: none
+	dropped   int64 // the segments before this one are gone from the engine
+	windowKey []byte
+}
+
+const windowSuffix = 12 // start and sequence number
+
+func (w *windowed) init(spec *state.Spec) {
+	*w = windowed{
+		window: spec.Kind == state.Window, onDisk: spec.Engine == state.Disk, timeFirst: spec.TimeFirst,
+		interval: spec.SegmentInterval().Milliseconds(), retention: spec.Retention.Milliseconds(), observed: -1,
+	}
+}
+
+// layout says how keys lie in the engine.
+func (w *windowed) layout() string {
+	switch {
+	case !w.window:
+		return "key"
+	case w.timeFirst:
+		return fmt.Sprintf("segments of %d ms by time", w.interval)
+	}
+	return fmt.Sprintf("segments of %d ms by key", w.interval)
+}
+
+// SplitWindowKey returns the key and the window's start of a key as it is in the changelog of a window store. A key
+// that is too short is returned as it is, with the start 0.
+func SplitWindowKey(k []byte) (key []byte, start int64) {
+	n := len(k) - windowSuffix
+	if n < 0 {
+		return k, 0
+	}
+	return k[:n], int64(binary.BigEndian.Uint64(k[n:]))
+}
+
+func appendWindowKey(dst, key []byte, start int64) []byte {
+	dst = binary.BigEndian.AppendUint64(append(dst, key...), uint64(start))
+	return append(dst, 0, 0, 0, 0)
+}
+
+// engineKey appends the key of the engine for a key of the map.
+func (w *windowed) engineKey(dst, key []byte) []byte {
+	dst = append(dst, dataPrefix)
+	if !w.window {
+		return append(dst, key...)
+	}
+	k, start := SplitWindowKey(key)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(start/w.interval))
+	if !w.timeFirst {
+		return append(dst, key...)
+	}
+	dst = binary.BigEndian.AppendUint64(dst, uint64(start))
+	dst = append(dst, k...)
+	return append(dst, key[min(len(key), len(k)+8):]...)
+}
+
+// mapKey returns the key of the map for a key of the engine.
+func (w *windowed) mapKey(dst, key []byte) []byte {
+	key = key[1:]
+	if !w.window || len(key) < 8 {
+		return append(dst, key...)
+	}
+	key = key[8:]
+	if !w.timeFirst || len(key) < windowSuffix {
+		return append(dst, key...)
+	}
+	start, k, seq := key[:8], key[8:len(key)-4], key[len(key)-4:]
+	return append(append(append(dst, k...), start...), seq...)
+}
+
+// admits says whether the store still keeps the window of a key that is written to the engine
+// (AbstractRocksDBSegmentedBytesStore.put, InMemoryWindowStore.put).
+func (s *Store) admits(key []byte) bool {
+	if !s.window || s.restorable(key) {
+		return true
+	}
+	if s.Expired != nil {
+		k, start := SplitWindowKey(key)
+		s.Expired(k, start)
+	}
+	return false
+}
+
+// restorable advances the stream time of the store, and says whether it keeps the window of a key: on disk that of the
+// segments not yet dropped, in memory exactly the retention.
+func (w *windowed) restorable(key []byte) bool {
+	if !w.window {
+		return true
+	}
+	_, start := SplitWindowKey(key)
+	w.observed = max(w.observed, start)
+	if !w.onDisk {
+		return start > w.observed-w.retention
+	}
+	return start/w.interval >= w.liveSegment()
+}
+
+func (w *windowed) liveSegment() int64 { return max(0, w.observed-w.retention) / w.interval }
+
+// hides says whether a window is older than the retention, though it may still lie in a segment: it is not read.
+func (w *windowed) hides(key []byte) bool {
+	if !w.window || w.observed < 0 {
+		return false
+	}
+	_, start := SplitWindowKey(key)
+	return start <= w.observed-w.retention
+}
+
+// expiredSegments returns the range of the engine's keys that have expired since it was last asked.
+func (w *windowed) expiredSegments() (lo, hi []byte, ok bool) {
+	if !w.window || w.liveSegment() <= w.dropped {
+		return nil, nil, false
+	}
+	w.dropped = w.liveSegment()
+	hi = binary.BigEndian.AppendUint64([]byte{dataPrefix}, uint64(w.dropped))
+	return []byte{dataPrefix}, hi, true
+}
+
+// removeExpired takes windows of dropped segments out of the map.
+func (s *Store) removeExpired() {
+	for k, e := range s.entries {
+		if _, start := SplitWindowKey([]byte(k)); start/s.interval < s.dropped && !e.dirty && !e.pending {
+			s.remove(e)
+		}
+	}
+}
+
+// GetWindow returns what a window store holds for a key and a window's start; see Get.
+func (s *Store) GetWindow(key []byte, start int64) (Value, error) {
+	s.windowKey = appendWindowKey(s.windowKey[:0], key, start)
+	return s.Get(s.windowKey)
+}
+
+// PutWindow sets the value of a key and window; see Put.
+func (s *Store) PutWindow(key []byte, start int64, v Value, origin *topology.Record) error {
+	s.windowKey = appendWindowKey(s.windowKey[:0], key, start)
+	return s.Put(s.windowKey, v, origin)
+}
+
+// WindowEntry is what a window store holds for a key and a window.
+type WindowEntry struct {
+	Key   []byte
+	Start int64
+	Value Value
+}
+
+// Windows returns the windows that start between from and to, both included, by start and then by key. The bytes of
+// an entry stay valid.
+func (s *Store) Windows(from, to int64) iter.Seq2[WindowEntry, error] {
+	return func(yield func(WindowEntry, error) bool) {
+		found, err := s.windows(max(0, from), to)
+		if err != nil {
+			yield(WindowEntry{}, err)
+			return
+		}
+		for _, e := range found {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+// windows gathers windows: those of the engine, unless the map has another value, and those of the map that the engine
+// does not have yet.
+func (s *Store) windows(from, to int64) (found []WindowEntry, err error) {
+	add := func(key []byte, v Value) {
+		k, start := SplitWindowKey(key)
+		if start >= from && start <= to && v.Bytes != nil {
+			found = append(found, WindowEntry{bytes.Clone(k), start, Value{append([]byte{}, v.Bytes...), v.Timestamp}})
+		}
+	}
+	var key []byte
+	lo, hi := s.windowBounds(from, to)
+	for p, err := range s.engine.scan(lo, hi) {
+		if err != nil {
+			return nil, err
+		}
+		key = s.mapKey(key[:0], p.key)
+		if e := s.entries[string(key)]; e != nil && (e.dirty || e.pending) || s.hides(key) {
+			continue
+		}
+		v, err := s.decode(p.value)
+		if err != nil {
+			return nil, err
+		}
+		add(key, v)
+	}
+	for e := s.dirty.first; e != nil; e = e.next {
+		add([]byte(e.key), e.value)
+	}
+	for _, e := range s.overlay {
+		if e.pending && !e.dirty && !s.hides([]byte(e.key)) {
+			add([]byte(e.key), e.value)
+		}
+	}
+	slices.SortFunc(found, func(a, b WindowEntry) int {
+		return cmp.Or(cmp.Compare(a.Start, b.Start), bytes.Compare(a.Key, b.Key))
+	})
+	return found, nil
+}
+
+// windowBounds returns the range of the engine's keys in which the windows of a span of starts lie.
+func (w *windowed) windowBounds(from, to int64) (lo, hi []byte) {
+	lo = binary.BigEndian.AppendUint64([]byte{dataPrefix}, uint64(from/w.interval))
+	if w.timeFirst {
+		hi = binary.BigEndian.AppendUint64([]byte{dataPrefix}, uint64(to/w.interval))
+		return binary.BigEndian.AppendUint64(lo, uint64(from)), binary.BigEndian.AppendUint64(hi, uint64(to)+1)
+	}
+	return lo, binary.BigEndian.AppendUint64([]byte{dataPrefix}, uint64(to/w.interval)+1)
+}
