@@ -120,7 +120,7 @@ func (inst *installation) resolveJars(ctx context.Context) error {
 		return fmt.Errorf("kafkatest: %w", err)
 	}
 	resolve := func(flags ...string) ([]byte, error) {
-		args := append(flags, "-q", "-B", "-f", pomPath, "dependency:build-classpath", "-Dmdep.outputFile="+path)
+		args := append(flags, "-q", "-B", "-f", pomPath, "dependency:build-classpath", "-Dmdep.outputFile="+path+".maven")
 		return exec.CommandContext(ctx, mvn, args...).CombinedOutput()
 	}
 	if _, err := resolve("-o"); err != nil {
@@ -129,12 +129,12 @@ func (inst *installation) resolveJars(ctx context.Context) error {
 				"the first run needs a repository that answers (see settings.xml of Maven for proxies and mirrors)\n%s", err, out)
 		}
 	}
-	found, err := os.ReadFile(path)
+	found, err := os.ReadFile(path + ".maven")
 	if err != nil {
 		return fmt.Errorf("kafkatest: Maven wrote no class path: %w", err)
 	}
 	inst.classPath = string(found)
-	return nil
+	return writeWhole(path, found)
 }
 
 func allExist(classPath string) bool {
