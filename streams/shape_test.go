@@ -1,0 +1,253 @@
+package streams
+
+import (
+	"context"
+	"iter"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/serde"
+	"github.com/millrace/millrace/state"
+)
+
+// This file holds the shape of the whole DSL. A method chain whose result type grows - Stream[K, V] to
+// Stream[Windowed[K], V] - and leads back to where it began does not compile in Go, in whatever method the growth
+// hides. So every verb of Kafka Streams' DSL has its signature here or in the package, and ring calls them all in a ring
+// of types: a cycle is found on the day it is introduced, not when the last verb is written.
+//
+// The verbs below are those that the package does not have. They are declared on the package's own types, so that a
+// verb that is written moves from here to a file of its own, and its declaration here becomes an error.
+
+const unwritten = "this verb has a shape only"
+
+type (
+	globalTable[K, V any]      struct{}
+	sessionWindowed[K, V any]  struct{}
+	cogrouped[K, A any]        struct{}
+	timeCogrouped[K, A any]    struct{}
+	sessionCogrouped[K, A any] struct{}
+
+	joinWindows    struct{}
+	slidingWindows struct{}
+	sessionWindows struct{}
+	suppression    struct{}
+
+	recordPlace struct {
+		Topic     string
+		Partition int32
+		Offset    int64
+	}
+	processorRecord[K, V any] struct {
+		Key   K
+		Value V
+		Time  time.Time
+	}
+	processorContext[K, V any] interface {
+		Forward(processorRecord[K, V])
+		Schedule(every time.Duration, f func(time.Time))
+	}
+	processor[K, V, K2, V2 any] interface {
+		Init(processorContext[K2, V2]) error
+		Process(processorRecord[K, V]) error
+		Close() error
+	}
+)
+
+func (b *Builder) streamPattern[K, V any](_ *regexp.Regexp, _ serde.Serde[K], _ serde.Serde[V], _ ...Option) *Stream[K, V] {
+	panic(unwritten)
+}
+func (b *Builder) GlobalTable[K, V any](_ string, _ serde.Serde[K], _ serde.Serde[V], _ ...Option) *globalTable[K, V] {
+	panic(unwritten)
+}
+func (b *Builder) AddStore(_ *state.Spec) { panic(unwritten) }
+func (b *Builder) AddGlobalStore[K, V any](_ *state.Spec, _ string, _ serde.Serde[K], _ serde.Serde[V], _ func() processor[K, V, struct{}, struct{}]) {
+	panic(unwritten)
+}
+
+func (s *Stream[K, V]) Print(_ ...Option) { panic(unwritten) }
+func (s *Stream[K, V]) ToTopics(_ func(K, V, recordPlace) string, _ ...Option) {
+	panic(unwritten)
+}
+func (s *Stream[K, V]) Process[K2, V2 any](_ func() processor[K, V, K2, V2], _ ...Option) *Stream[K2, V2] {
+	panic(unwritten)
+}
+func (s *Stream[K, V]) ProcessValues[V2 any](_ func() processor[K, V, K, V2], _ ...Option) *Stream[K, V2] {
+	panic(unwritten)
+}
+func (s *Stream[K, V]) Join[V2, R any](_ *Stream[K, V2], _ joinWindows, _ func(V, V2) R, _ ...Option) *Stream[K, R] {
+	panic(unwritten)
+}
+func (s *Stream[K, V]) LeftJoin[V2, R any, O OptValue[V2]](_ *Stream[K, V2], _ joinWindows, _ func(V, O) R, _ ...Option) *Stream[K, R] {
+	panic(unwritten)
+}
+func (s *Stream[K, V]) OuterJoin[V2, R any, O OptValue[V], O2 OptValue[V2]](_ *Stream[K, V2], _ joinWindows, _ func(O, O2) R, _ ...Option) *Stream[K, R] {
+	panic(unwritten)
+}
+func (s *Stream[K, V]) JoinGlobal[GK, GV, R any](_ *globalTable[GK, GV], _ func(K, V) GK, _ func(V, GV) R, _ ...Option) *Stream[K, R] {
+	panic(unwritten)
+}
+func (s *Stream[K, V]) LeftJoinGlobal[GK, GV, R any, O OptValue[GV]](_ *globalTable[GK, GV], _ func(K, V) GK, _ func(V, O) R, _ ...Option) *Stream[K, R] {
+	panic(unwritten)
+}
+
+// ListOf is the type of a list: there is exactly one, so that it never needs to be written.
+type listOf[V any] interface{ []V }
+
+func (g *Grouped[K, V]) Collect[L listOf[V]](_ ...Option) *Table[K, L] { panic(unwritten) }
+func (g *Grouped[K, V]) Sliding(_ slidingWindows) *TimeWindowed[K, V]  { panic(unwritten) }
+func (g *Grouped[K, V]) Unlimited(_ time.Time) *TimeWindowed[K, V]     { panic(unwritten) }
+func (g *Grouped[K, V]) Sessions(_ sessionWindows) *sessionWindowed[K, V] {
+	panic(unwritten)
+}
+func (g *Grouped[K, V]) Cogroup[A any](_ func(K, V, A) A) *cogrouped[K, A] { panic(unwritten) }
+
+func (w *TimeWindowed[K, V]) Collect[L listOf[V], W WindowedKey[K]](_ ...Option) *Table[W, L] {
+	panic(unwritten)
+}
+
+func (w *sessionWindowed[K, V]) EmitOnClose() *sessionWindowed[K, V] { panic(unwritten) }
+func (w *sessionWindowed[K, V]) Count[W WindowedKey[K]](_ ...Option) *Table[W, int64] {
+	panic(unwritten)
+}
+func (w *sessionWindowed[K, V]) Reduce[W WindowedKey[K]](_ func(V, V) V, _ ...Option) *Table[W, V] {
+	panic(unwritten)
+}
+func (w *sessionWindowed[K, V]) Aggregate[A any, W WindowedKey[K]](_ func() A, _ func(K, V, A) A, _ func(K, A, A) A, _ ...Option) *Table[W, A] {
+	panic(unwritten)
+}
+
+func (c *cogrouped[K, A]) And[V any](_ *Grouped[K, V], _ func(K, V, A) A) *cogrouped[K, A] {
+	panic(unwritten)
+}
+func (c *cogrouped[K, A]) Aggregate(_ func() A, _ ...Option) *Table[K, A]    { panic(unwritten) }
+func (c *cogrouped[K, A]) WindowedBy(_ TimeWindows) *timeCogrouped[K, A]     { panic(unwritten) }
+func (c *cogrouped[K, A]) Sliding(_ slidingWindows) *timeCogrouped[K, A]     { panic(unwritten) }
+func (c *cogrouped[K, A]) Sessions(_ sessionWindows) *sessionCogrouped[K, A] { panic(unwritten) }
+func (c *timeCogrouped[K, A]) Aggregate[W WindowedKey[K]](_ func() A, _ ...Option) *Table[W, A] {
+	panic(unwritten)
+}
+func (c *sessionCogrouped[K, A]) Aggregate[W WindowedKey[K]](_ func() A, _ func(K, A, A) A, _ ...Option) *Table[W, A] {
+	panic(unwritten)
+}
+
+func (t *Table[K, V]) TransformValues[V2 any](_ func() processor[K, V, K, V2], _ ...Option) *Table[K, V2] {
+	panic(unwritten)
+}
+func (t *Table[K, V]) Suppress(_ suppression, _ ...Option) *Table[K, V] { panic(unwritten) }
+func (t *Table[K, V]) Final(_ ...Option) *Table[K, V]                   { panic(unwritten) }
+func (t *Table[K, V]) Join[V2, R any](_ *Table[K, V2], _ func(V, V2) R, _ ...Option) *Table[K, R] {
+	panic(unwritten)
+}
+func (t *Table[K, V]) LeftJoin[V2, R any, O OptValue[V2]](_ *Table[K, V2], _ func(V, O) R, _ ...Option) *Table[K, R] {
+	panic(unwritten)
+}
+func (t *Table[K, V]) OuterJoin[V2, R any, O OptValue[V], O2 OptValue[V2]](_ *Table[K, V2], _ func(O, O2) R, _ ...Option) *Table[K, R] {
+	panic(unwritten)
+}
+func (t *Table[K, V]) JoinOn[FK, V2, R any](_ *Table[FK, V2], _ func(K, V) FK, _ func(V, V2) R, _ ...Option) *Table[K, R] {
+	panic(unwritten)
+}
+func (t *Table[K, V]) LeftJoinOn[FK, V2, R any, O OptValue[V2]](_ *Table[FK, V2], _ func(K, V) FK, _ func(V, O) R, _ ...Option) *Table[K, R] {
+	panic(unwritten)
+}
+
+// shape compiles, and is never run: it calls each verb that has a shape only, each on what another one made, so that
+// their types lead from strings through lists, windows of windows and options back to strings.
+func shape(b *Builder) {
+	s := b.streamPattern(regexp.MustCompile("orders-.*"), serde.String, serde.String)
+	b.AddStore(&state.Spec{})
+	b.AddGlobalStore(&state.Spec{}, "t", serde.String, serde.String, func() processor[string, string, struct{}, struct{}] { return nil })
+	global := b.GlobalTable("g", serde.Int64, serde.String)
+	s.Print()
+	s.ToTopics(func(k, v string, _ recordPlace) string { return k + v })
+	processed := s.Process(func() processor[string, string, int64, []string] { return nil }).
+		ProcessValues(func() processor[int64, []string, int64, string] { return nil }).
+		SelectKey(func(_ int64, v string) string { return v })
+	joined := s.Join(processed, joinWindows{}, func(a, b string) int64 { return int64(len(a + b)) })
+	left := joined.LeftJoin(s, joinWindows{}, func(n int64, o Opt[string]) string { return o.Or("") })
+	outer := left.OuterJoin(joined, joinWindows{}, func(a Opt[string], b Opt[int64]) string { return a.Or("") })
+	looked := outer.JoinGlobal(global, func(_, v string) int64 { return int64(len(v)) }, func(v, g string) string { return v + g }).
+		LeftJoinGlobal(global, func(_, v string) int64 { return int64(len(v)) }, func(v string, g Opt[string]) string { return v + g.Or("") })
+	lists := looked.GroupByKey().Collect() // *Table[string, []string]
+	nested := lists.ToStream().GroupByKey().Sliding(slidingWindows{}).Collect().
+		ToStream().GroupByKey().Unlimited(time.Time{}).Count().
+		ToStream().GroupByKey().Sessions(sessionWindows{}).EmitOnClose().Count() // windows of windows of windows
+	plain := nested.ToStream().SelectKey(func(w Windowed[Windowed[Windowed[string]]], _ int64) string { return w.Key.Key.Key })
+	reduced := plain.GroupByKey().Sessions(sessionWindows{}).Reduce(func(a, b int64) int64 { return a + b }).
+		ToStream().SelectKey(func(w Windowed[string], _ int64) string { return w.Key })
+	sessions := reduced.GroupByKey().Sessions(sessionWindows{}).Aggregate(func() []int64 { return nil },
+		func(_ string, v int64, a []int64) []int64 { return append(a, v) }, func(_ string, a, b []int64) []int64 { return append(a, b...) })
+	both := s.GroupByKey().Cogroup(func(_, v string, a []string) []string { return append(a, v) }).
+		And(reduced.GroupByKey(), func(_ string, _ int64, a []string) []string { return a })
+	grouped := both.Aggregate(func() []string { return nil })
+	both.WindowedBy(Tumbling(time.Minute)).Aggregate(func() []string { return nil }).Suppress(suppression{}).Final()
+	both.Sliding(slidingWindows{}).Aggregate(func() []string { return nil })
+	both.Sessions(sessionWindows{}).Aggregate(func() []string { return nil }, func(_ string, a, b []string) []string { return append(a, b...) })
+	table := grouped.Join(lists, func(a, b []string) string { return strings.Join(append(a, b...), "") }).
+		LeftJoin(lists, func(a string, b Opt[[]string]) string { return a }).
+		OuterJoin(grouped, func(a Opt[string], b Opt[[]string]) string { return a.Or("") }).
+		TransformValues(func() processor[string, string, string, string] { return nil })
+	owners := b.Table("owners", serde.Int64, serde.String)
+	table.JoinOn(owners, func(_, v string) int64 { return int64(len(v)) }, func(a, b string) string { return a + b }).
+		LeftJoinOn(owners, func(_, v string) int64 { return int64(len(v)) }, func(a string, b Opt[string]) string { return a + b.Or("") }).
+		ToStream().To("out")
+	sessions.ToStream().SelectKey(func(w Windowed[string], _ []int64) string { return w.Key }).
+		MapValues(func(v []int64) string { return "" }).To("sessions")
+}
+
+var _ = shape
+
+// TestRing calls every verb that there is in a ring of types, and builds it.
+func TestRing(t *testing.T) {
+	b := NewBuilder()
+	orders := b.Stream([]string{"orders", "returns"}, serde.String, serde.String)
+	split := orders.
+		Filter(func(_, v string) bool { return v != "" }).FilterNot(func(_, v string) bool { return v == "x" }).
+		TryFilter(func(context.Context, string, string) (bool, error) { return true, nil }).
+		TryFilterNot(func(context.Context, string, string) (bool, error) { return false, nil }).
+		Peek(func(_, _ string) {}).TryPeek(func(context.Context, string, string) error { return nil }).
+		Split()
+	words := split.Branch(func(_, v string) bool { return len(v) > 9 }).FlatMapValues(strings.FieldsSeq).
+		TryFlatMapValues(func(_ context.Context, _, v string) (iter.Seq[string], error) { return slices.Values([]string{v}), nil })
+	numbers := split.TryBranch(func(context.Context, string, string) (bool, error) { return true, nil }).
+		Map(func(k, v string) (string, int64) { return k, int64(len(v)) }).
+		TryMap(func(_ context.Context, k string, v int64) (string, int64, error) { return k, v, nil }).
+		FlatMap(func(k string, v int64) iter.Seq2[string, int64] { return func(func(string, int64) bool) {} }).
+		TryFlatMap(func(context.Context, string, int64) (iter.Seq2[string, int64], error) { return nil, nil })
+	split.Default().ForEach(func(_, _ string) {})
+	orders.TryForEach(func(context.Context, string, string) error { return nil })
+
+	perMinute := words.GroupBy(func(_, v string) string { return v }).WindowedBy(Tumbling(time.Minute).Grace(time.Second)).Count()
+	perHour := perMinute.ToStream().GroupByKey().WindowedBy(Hopping(time.Hour, time.Minute)).EmitOnClose().
+		Reduce(func(a, b int64) int64 { return a + b }) // windows of windows
+	back := perHour.ToStream().SelectKey(func(w Windowed[Windowed[string]], _ int64) string { return w.Key.Key }).
+		TrySelectKey(func(_ context.Context, k string, _ int64) (string, error) { return k, nil }).
+		MapValues(func(n int64) string { return "" }).TryMapValues(func(_ context.Context, _, v string) (string, error) { return v, nil })
+	back.Merge(orders).Repartition().To("again")
+
+	totals := numbers.GroupByKey().Aggregate(func() []int64 { return nil }, func(_ string, v int64, a []int64) []int64 { return append(a, v) }, WithValue(serde.JSON[[]int64]()))
+	numbers.TryGroupBy(func(_ context.Context, k string, _ int64) (string, error) { return k, nil }).TryReduce(func(_ context.Context, a, b int64) (int64, error) { return a + b, nil })
+	numbers.GroupByKey().WindowedBy(Tumbling(time.Second)).Aggregate(func() string { return "" }, func(_ string, _ int64, a string) string { return a })
+	numbers.GroupByKey().WindowedBy(Tumbling(time.Second)).TryReduce(func(_ context.Context, a, b int64) (int64, error) { return a + b, nil })
+	customers := b.Table("customers", serde.String, serde.String)
+	byCity := customers.Filter(func(_, _ string) bool { return true }).FilterNot(func(_, _ string) bool { return false }).
+		MapValues(strings.ToUpper).GroupBy(func(k, v string) (string, int64) { return v, int64(len(k)) })
+	byCity.Count()
+	byCity.Reduce(func(a, b int64) int64 { return a + b }, func(a, b int64) int64 { return a - b })
+	byCity.Aggregate(func() float64 { return 0 }, func(_ string, v int64, a float64) float64 { return a }, func(_ string, v int64, a float64) float64 { return a })
+	orders.JoinTable(customers, func(o, c string) string { return o + c }).
+		LeftJoinTable(totals, func(o string, sum Opt[[]int64]) string { return o }).
+		ShowNulls().MapValues(func(o Opt[string]) string { return o.Or("") }).
+		ToTable().ShowNulls().ToStream().To("joined")
+
+	topology, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(topology.Nodes()); n < 60 {
+		t.Errorf("the ring has %d nodes", n)
+	}
+}
