@@ -126,6 +126,7 @@ func (p *Producer) ackedOf(topic string, partition int32) *int64 {
 	n := p.mu.acked[key]
 	if n == nil {
 		n = new(int64)
+		*n = -1
 		p.mu.acked[key] = n
 	}
 	return n
@@ -150,10 +151,16 @@ func (p *Producer) Written(topic string, partition int32) (next int64, ok bool) 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := p.mu.acked[assign.TopicPartition{Topic: topic, Partition: partition}]
-	if n == nil {
+	if n == nil || atomic.LoadInt64(n) < 0 {
 		return 0, false
 	}
 	return atomic.LoadInt64(n), true
+}
+
+// Forget makes Written know nothing of a partition, because others write to it from now on, or did until now. Nothing
+// of it may be unacknowledged.
+func (p *Producer) Forget(topic string, partition int32) {
+	atomic.StoreInt64(p.ackedOf(topic, partition), -1)
 }
 
 // Close drops what was not acknowledged and closes the client.

@@ -1,0 +1,79 @@
+// Package runtime is an instance of an application: it joins the group, restores and runs the tasks that it is given,
+// commits, and gives tasks up again.
+//
+// The goroutines, and who owns what:
+//
+//   - Run, the main loop, owns the plan: which task is where. It alone starts and stops the others.
+//   - The membership calls into it when the group rebalances; each call is handed to the main loop and waits for it.
+//   - A task that is assigned is opened and restored by a goroutine of its own, which then hands it over.
+//   - A worker owns the tasks that run on it and one producer. What its tasks read is put into its inbox by the source.
+package runtime
+
+import (
+	"context"
+
+	"github.com/millrace/millrace/internal/assign"
+	"github.com/millrace/millrace/internal/restore"
+	"github.com/millrace/millrace/topology"
+)
+
+// Cluster is what the instance asks of a cluster.
+type Cluster interface {
+	// Partitions returns the partition counts of topics; one that does not exist is left out.
+	Partitions(ctx context.Context, topics []string) (map[string]int32, error)
+	// CreateTopic makes a topic, if it does not exist.
+	CreateTopic(ctx context.Context, topic string, partitions int32, replication int16, config map[string]string) error
+	// TopicConfig returns the value of one config for each of the topics.
+	TopicConfig(ctx context.Context, topics []string, name string) (map[string]string, error)
+	// Offsets returns the first (-2) or the next (-1) offset of each partition; it waits for leaders.
+	Offsets(ctx context.Context, partitions []assign.TopicPartition, at int64) (map[assign.TopicPartition]int64, error)
+	// DeleteRecords deletes what lies before the offsets.
+	DeleteRecords(ctx context.Context, before map[assign.TopicPartition]int64) error
+}
+
+// Committed is a committed offset and what is kept with it.
+type Committed = struct {
+	Offset      int64
+	LeaderEpoch int32
+	Metadata    string
+}
+
+// Membership is the instance's place in its group.
+type Membership interface {
+	// Run joins and stays until ctx ends. It calls the events one at a time: Revoked returns when the tasks are given
+	// up, Assigned gets all tasks that the instance has from then on, Lost says that others may run them.
+	Run(ctx context.Context, events struct {
+		Revoked  func([]topology.TaskID)
+		Assigned func([]topology.TaskID)
+		Lost     func()
+	}) error
+	// Leave tells the group that the instance is gone.
+	Leave(ctx context.Context) error
+	// Commit stores offsets. An error with the method LostMembership says that the tasks may be another's.
+	Commit(ctx context.Context, offsets map[assign.TopicPartition]Committed) error
+	// Committed returns what was stored; a partition without is left out.
+	Committed(ctx context.Context, partitions []assign.TopicPartition) (map[assign.TopicPartition]Committed, error)
+}
+
+// MemberInfo is what a membership is made with.
+type MemberInfo struct {
+	Process assign.ProcessID
+	Workers int
+	Topics  []string
+	Tasks   []assign.Task
+	Sums    func() map[topology.TaskID]int64 // of the state that is here
+}
+
+// Source reads partitions; see restore.Source.
+type Source = restore.Source
+
+// Producer writes records.
+type Producer interface {
+	Send(r *topology.Record) error
+	// Flush waits until everything is acknowledged; the error says that something was lost.
+	Flush(ctx context.Context) error
+	// Written returns the offset after the last acknowledged record of this producer, since Forget.
+	Written(topic string, partition int32) (next int64, ok bool)
+	Forget(topic string, partition int32)
+	Close()
+}
