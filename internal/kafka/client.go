@@ -31,7 +31,8 @@ import (
 type Config struct {
 	Brokers  []string // host:port
 	ClientID string
-	Options  []kgo.Opt // from the user, after our own: TLS, SASL, dialers
+	Options  []kgo.Opt     // from the user, after our own: TLS, SASL, dialers
+	Patience time.Duration // how long Connect waits
 	Log      *slog.Logger
 }
 
@@ -72,8 +73,9 @@ func versions() *kversion.Versions {
 	return v
 }
 
-// Connect waits until a broker answers, at most for the timeout. The error says what was tried and what became of it.
-func (c *Client) Connect(ctx context.Context, timeout time.Duration) error {
+// Connect waits until a broker answers, at most for cfg.Patience. The error says what was tried and what became of it.
+func (c *Client) Connect(ctx context.Context) error {
+	timeout := c.cfg.Patience
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {

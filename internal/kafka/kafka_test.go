@@ -71,12 +71,12 @@ func tp(topic string, partition int32) assign.TopicPartition {
 }
 
 func TestConnectSaysWhatItWaitsFor(t *testing.T) {
-	client, err := NewClient(Config{Brokers: []string{"127.0.0.1:1"}, Log: slog.New(slog.DiscardHandler)})
+	client, err := NewClient(Config{Brokers: []string{"127.0.0.1:1"}, Patience: 300 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	err = client.Connect(t.Context(), 300*time.Millisecond)
+	err = client.Connect(t.Context())
 	if err == nil {
 		t.Fatal("connected to nothing")
 	}

@@ -19,6 +19,8 @@ import (
 
 // Cluster is what the instance asks of a cluster.
 type Cluster interface {
+	// Connect waits, within bounds, until the cluster answers.
+	Connect(ctx context.Context) error
 	// Partitions returns the partition counts of topics; one that does not exist is left out.
 	Partitions(ctx context.Context, topics []string) (map[string]int32, error)
 	// CreateTopic makes a topic, if it does not exist.

@@ -1,0 +1,334 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/millrace/millrace/internal/metrics"
+	"github.com/millrace/millrace/internal/restore"
+	"github.com/millrace/millrace/internal/store"
+	"github.com/millrace/millrace/internal/task"
+	"github.com/millrace/millrace/topology"
+)
+
+// Config is how an instance runs.
+type Config struct {
+	Application  string
+	Topology     *topology.Topology
+	StateDir     string // the base; empty where no state is kept on disk
+	Workers      int
+	Resources    *store.Resources
+	Replication  int16
+	Reset        ResetPolicy
+	MaxIdle      time.Duration
+	Undecodable  task.Handler
+	Failed       task.Handler
+	RestoreTasks int  // how many tasks are restored at the same time
+	StayInGroup  bool // at shutdown: tasks are not given to others until the session times out
+
+	CommitInterval  time.Duration
+	CommitTimeout   time.Duration // of one commit, with its retries
+	PurgeInterval   time.Duration
+	CleanupDelay    time.Duration
+	RevokeTimeout   time.Duration // how long a rebalance waits for a worker to give a task up
+	ShutdownTimeout time.Duration
+
+	OnState   func(old, new State)
+	OnRestore func(restore.Progress)
+	Metrics   *metrics.Recorder
+	Log       *slog.Logger
+}
+
+// Ports is what an instance uses of the world.
+type Ports struct {
+	Cluster       Cluster
+	Inputs        Source
+	NewProducer   func(worker int) (Producer, error)
+	NewMembership func(MemberInfo) Membership
+	NewRestores   func() (Source, func(), error) // a source for changelogs, and how to close it
+}
+
+// An Instance is one process of an application.
+type Instance struct {
+	cfg     Config
+	ports   Ports
+	log     *slog.Logger
+	metrics *metrics.Recorder
+	state   stateCell
+	events  queue[any]
+	purge   purger
+
+	// Of the main loop, from Run on.
+	dir      *StateDir
+	layout   *Layout
+	member   Membership
+	restorer *restore.Restorer
+	workers  []*worker
+	slots    map[topology.TaskID]*slot
+	assigned bool // the group has answered once
+
+	changelogSource Source
+	closeChangelogs func()
+
+	sums struct { // what the next subscription says of our state
+		sync.Mutex
+		running map[topology.TaskID]bool
+	}
+}
+
+// A slot is a task of the instance: on its way to a worker, or there.
+type slot struct {
+	id     topology.TaskID
+	cancel context.CancelFunc
+	ended  chan struct{} // closed when the goroutine that prepares it has ended
+	worker *worker       // nil until it runs
+	run    *running      // set before ended is closed; nil if that failed
+}
+
+// New makes an instance.
+func New(cfg Config, ports Ports) *Instance {
+	return &Instance{
+		cfg: cfg, ports: ports, log: cfg.Log, metrics: cfg.Metrics, slots: make(map[topology.TaskID]*slot),
+		events: newQueue[any](),
+	}
+}
+
+// State returns the state now, and whether the instance was ever running.
+func (i *Instance) State() (now State, started bool) { return i.state.load() }
+
+// Run runs the instance until ctx ends, which shuts it down in order, or something fatal happens, which is returned.
+// It can be called once.
+func (i *Instance) Run(ctx context.Context) (err error) {
+	i.becomeRebalancing()
+	err = i.begin(ctx)
+	if err == nil {
+		err = i.serve(ctx)
+	}
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = nil // asked to stop while it started
+	}
+	if err != nil {
+		i.log.Error("the application fails", "error", err)
+		i.becomePendingError()
+	} else {
+		i.becomePendingShutdown()
+	}
+	if e := i.end(); e != nil && err == nil {
+		err = e
+		i.becomePendingError()
+	}
+	if err != nil {
+		i.becomeFailed()
+		return err
+	}
+	i.becomeNotRunning()
+	return nil
+}
+
+// begin does what has to be done before the group is joined.
+func (i *Instance) begin(ctx context.Context) (err error) {
+	if i.dir, err = OpenStateDir(i.cfg.StateDir, i.cfg.Application, i.log); err != nil {
+		return err
+	}
+	if err = i.ports.Cluster.Connect(ctx); err != nil {
+		return err
+	}
+	i.layout, err = prepareTopics(ctx, i.ports.Cluster, i.cfg.Application, i.cfg.Topology, i.cfg.Replication, i.log)
+	if err != nil {
+		return err
+	}
+	i.member = i.ports.NewMembership(MemberInfo{
+		Process: i.dir.ID, Workers: i.cfg.Workers, Topics: i.layout.Topics, Tasks: i.layout.Tasks, Sums: i.localState,
+	})
+	i.changelogSource, i.closeChangelogs, err = i.ports.NewRestores()
+	if err != nil {
+		return err
+	}
+	i.restorer = i.newRestorer()
+	for n := range i.cfg.Workers {
+		w, err := newWorker(i, n+1)
+		if err != nil {
+			return err
+		}
+		i.workers = append(i.workers, w)
+		go w.run()
+	}
+	return nil
+}
+
+// localState is what the group is told of the state that is here.
+func (i *Instance) localState() map[topology.TaskID]int64 {
+	stateful := make(map[topology.TaskID]bool)
+	for _, t := range i.layout.Tasks {
+		stateful[t.ID] = t.Stateful
+	}
+	sums := i.dir.Sums()
+	i.sums.Lock()
+	defer i.sums.Unlock()
+	for id := range i.sums.running {
+		sums[id] = -2 // assign.SumRunning
+	}
+	maps.DeleteFunc(sums, func(id topology.TaskID, _ int64) bool { return !stateful[id] })
+	return sums
+}
+
+func (i *Instance) setRunning(id topology.TaskID, is bool) {
+	i.sums.Lock()
+	defer i.sums.Unlock()
+	if i.sums.running == nil {
+		i.sums.running = make(map[topology.TaskID]bool)
+	}
+	if is {
+		i.sums.running[id] = true
+	} else {
+		delete(i.sums.running, id)
+	}
+}
+
+// serve joins the group and runs until ctx ends or something fails. The membership goes on while the tasks are committed
+// and closed, so that the commit is taken.
+func (i *Instance) serve(ctx context.Context) error {
+	memberCtx, leave := context.WithCancel(context.Background())
+	defer leave()
+	var memberErr error
+	memberEnded := make(chan struct{})
+	go func() {
+		defer close(memberEnded)
+		memberErr = i.member.Run(memberCtx, i.memberEvents())
+	}()
+	err := i.loop(ctx, memberEnded)
+	closeErr := i.closeAll(err == nil)
+	leave()
+	for ended := false; !ended; { // it may be waiting for an answer
+		select {
+		case <-memberEnded:
+			ended = true
+		case <-i.events.filled:
+			i.answer()
+		}
+	}
+	i.leaveGroup()
+	return errors.Join(err, memberErr, closeErr)
+}
+
+func (i *Instance) leaveGroup() {
+	if i.cfg.StayInGroup {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := i.member.Leave(ctx); err != nil {
+		i.log.Warn("leaving the group failed; its tasks go to others when the session has timed out", "error", err)
+	}
+}
+
+var errMember = errors.New("runtime: the membership in the group ended")
+
+// loop handles what happens until ctx ends or something fails.
+func (i *Instance) loop(ctx context.Context, memberEnded chan struct{}) error {
+	purge := time.NewTicker(i.cfg.PurgeInterval)
+	defer purge.Stop()
+	clean := time.NewTicker(max(i.cfg.CleanupDelay/2, time.Second))
+	defer clean.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-memberEnded:
+			return errMember
+		case <-purge.C:
+			i.purge.start(i)
+		case <-clean.C:
+			i.dir.Clean(i.cfg.CleanupDelay, func(id topology.TaskID) bool { return i.slots[id] != nil })
+		case <-i.events.filled:
+			for _, e := range i.events.take(nil) {
+				if err := i.handle(e); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+// closeAll stops what is on its way, and gives up what runs: committed, if commit.
+func (i *Instance) closeAll(commit bool) error {
+	for _, s := range i.slots {
+		s.cancel()
+	}
+	for _, s := range i.slots {
+		i.closeUnplaced(s)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), i.cfg.ShutdownTimeout)
+	defer cancel()
+	var errs []error
+	for _, w := range i.workers {
+		w.orders.put(order{stop: true, abort: !commit, done: make(chan struct{})})
+	}
+	for _, w := range i.workers {
+		select {
+		case <-w.ended:
+		case <-ctx.Done():
+			errs = append(errs, fmt.Errorf("runtime: worker %d did not stop within %v; what its tasks did since the last commit is done "+
+				"again after the next start", w.number, i.cfg.ShutdownTimeout))
+		}
+	}
+	i.workers = nil
+	var left []any
+	for _, e := range i.events.take(nil) {
+		if f, ok := e.(failed); ok {
+			errs = append(errs, f.err)
+		} else {
+			left = append(left, e)
+		}
+	}
+	for _, e := range left {
+		i.events.put(e)
+	}
+	return errors.Join(errs...)
+}
+
+// end closes what begin opened.
+func (i *Instance) end() error {
+	var err error
+	if len(i.workers) > 0 { // begin failed halfway
+		err = i.closeAll(false)
+	}
+	i.purge.wg.Wait()
+	if i.closeChangelogs != nil {
+		i.closeChangelogs()
+	}
+	if i.dir != nil {
+		err = errors.Join(err, i.dir.Close())
+	}
+	return err
+}
+
+// closeTask closes a task and notes how far its state goes.
+func (i *Instance) closeTask(t *task.Task, clean bool) error {
+	sum, known := int64(0), true
+	for _, c := range t.Changelogs() {
+		next, ok := c.Store.Position()
+		known = known && ok
+		sum += max(next, 0)
+	}
+	id := t.ID()
+	i.setRunning(id, false)
+	if err := t.Close(clean); err != nil {
+		return fmt.Errorf("runtime: closing task %v: %w", id, err)
+	}
+	if known {
+		i.dir.NotePositions(id, sum)
+	}
+	return nil
+}
+
+// sorted returns the ids of slots, in order.
+func sorted(slots map[topology.TaskID]*slot) []topology.TaskID {
+	return slices.SortedFunc(maps.Keys(slots), topology.TaskID.Compare)
+}

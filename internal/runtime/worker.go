@@ -1,0 +1,343 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace/millrace/internal/assign"
+	"github.com/millrace/millrace/internal/task"
+	"github.com/millrace/millrace/topology"
+)
+
+// A worker runs tasks: one goroutine, one producer. It owns its tasks from adopt to give up.
+type worker struct {
+	i        *Instance
+	number   int
+	log      *slog.Logger
+	producer Producer
+	inbox    queue[fetched] // bounded by the source
+	orders   queue[order]
+	ended    chan struct{} // closed when the goroutine is done
+
+	tasks      map[topology.TaskID]*running
+	lastCommit time.Time
+
+	load int // tasks it has or is about to get; of the main loop
+}
+
+// running is a task on a worker.
+type running struct {
+	*task.Task
+	out    *outlet
+	inputs []*input
+	lost   atomic.Bool // others may run it by now: it must not be committed
+}
+
+// An outlet is where a task sends records: the producer of the worker that it is on.
+type outlet struct{ to Producer }
+
+// Send implements task.Output.
+func (o *outlet) Send(r *topology.Record) error { return o.to.Send(r) }
+
+// input is a partition that a running task reads.
+type input struct {
+	of   *running
+	part assign.TopicPartition
+	feed interface {
+		Done(n int)
+		Close()
+	}
+	next   int64 // the offset after what the task was given
+	held   int   // records that the task has in its queue
+	purged bool  // it is a repartition topic: what is committed is deleted
+}
+
+// fetched is what came for an input.
+type fetched struct {
+	in        *input
+	records   []topology.Record
+	next, end int64
+	err       error
+}
+
+// An order is what the main loop wants of a worker. It is answered by closing done.
+type order struct {
+	adopt  *running          // take this task and read its inputs from where they say
+	giveUp []topology.TaskID // commit and close these
+	hand   topology.TaskID   // commit this and hand it over, to be adopted by another
+	stop   bool              // give up everything and end
+	abort  bool              // with stop, or giveUp: commit nothing
+	handed **running         // the answer to hand; nil if it has no such task
+	done   chan struct{}
+}
+
+func newWorker(i *Instance, number int) (*worker, error) {
+	p, err := i.ports.NewProducer(number)
+	if err != nil {
+		return nil, err
+	}
+	return &worker{
+		i: i, number: number, log: i.log.With("worker", number), producer: p,
+		inbox: newQueue[fetched](), orders: newQueue[order](), ended: make(chan struct{}),
+		tasks: make(map[topology.TaskID]*running),
+	}, nil
+}
+
+// batchSize is how many records of a task are processed before the next task has its turn.
+const batchSize = 512
+
+// run is the worker's goroutine. An error is fatal to the instance; the worker then only follows orders until it is
+// stopped, and commits nothing.
+func (w *worker) run() {
+	defer close(w.ended)
+	defer w.producer.Close()
+	w.lastCommit = time.Now()
+	var items []fetched
+	for {
+		items = w.inbox.take(items)
+		busy, err := w.turn(items)
+		clear(items)
+		if err != nil {
+			w.i.events.put(failed{w, err})
+			w.follow()
+			return
+		}
+		wait := w.wait(busy)
+		if stop := w.obey(wait, busy); stop {
+			return
+		}
+	}
+}
+
+// follow obeys orders after a failure: nothing of this worker can be committed any more.
+func (w *worker) follow() {
+	for range w.orders.filled {
+		for _, o := range w.orders.take(nil) {
+			o.abort = true
+			if w.execute(o); o.stop {
+				return
+			}
+		}
+	}
+}
+
+// turn takes what came, lets each task process some, and commits if it is time to. busy says that there is more to do.
+func (w *worker) turn(items []fetched) (busy bool, err error) {
+	now := time.Now()
+	for _, f := range items {
+		if err := w.receive(f); err != nil {
+			return false, err
+		}
+	}
+	n := 0
+	for _, r := range w.tasks {
+		m, err := r.Process(batchSize, now)
+		n += m
+		w.release(r)
+		if err == nil {
+			err = r.Punctuate(now)
+		}
+		if err != nil {
+			return false, err
+		}
+		busy = busy || m == batchSize
+	}
+	if n > 0 {
+		w.i.metrics.Processed(w.number, n, time.Since(now))
+	}
+	if w.commitDue(now) {
+		return busy, w.commit(w.tasks)
+	}
+	return busy, nil
+}
+
+// receive gives what came to its task. What is for a task that is gone, or was started anew, is dropped.
+func (w *worker) receive(f fetched) error {
+	in := f.in
+	if r := w.tasks[in.of.ID()]; r != in.of {
+		return nil
+	}
+	if f.err != nil {
+		return w.restart(in, f.err)
+	}
+	in.next = f.next
+	if len(f.records) > 0 {
+		in.held += len(f.records)
+		if err := in.of.Add(in.part.Topic, f.records); err != nil {
+			return err
+		}
+		w.i.metrics.Polled(w.number, len(f.records))
+	}
+	in.of.Lag(in.part.Topic, max(0, f.end-f.next))
+	w.i.metrics.Lag(in.part, max(0, f.end-f.next))
+	return nil
+}
+
+// release makes room for as many records as the task is done with.
+func (w *worker) release(r *running) {
+	for _, in := range r.inputs {
+		if left := r.Buffered(in.part.Topic); left < in.held {
+			in.feed.Done(in.held - left)
+			in.held = left
+		}
+	}
+}
+
+// restart deals with an input that cannot be read from where it is: it begins where the reset policy says, or that is
+// the end of the application.
+func (w *worker) restart(in *input, err error) error {
+	e, ok := asOutOfRange(err)
+	if !ok {
+		return err
+	}
+	start, end := e.OffsetOutOfRange()
+	at, rerr := w.i.cfg.Reset.pick(in.part, start, end)
+	if rerr != nil {
+		return fmt.Errorf("%w; %w", rerr, err)
+	}
+	w.log.Warn("records were deleted before they were read, or the topic was truncated; going on where the reset policy says",
+		"partition", in.part, "offset", in.next, "log_start", start, "log_end", end, "from", at, "policy", w.i.cfg.Reset)
+	in.feed.Close()
+	w.subscribe(in, at)
+	return nil
+}
+
+func (w *worker) subscribe(in *input, at int64) {
+	in.next = at
+	in.feed = w.i.ports.Inputs.Subscribe(in.part, at, func(records []topology.Record, next, end int64, err error) {
+		w.inbox.put(fetched{in, records, next, end, err})
+	})
+}
+
+// wait returns how long the worker may sleep if nothing comes.
+func (w *worker) wait(busy bool) time.Duration {
+	if busy {
+		return 0
+	}
+	until := w.lastCommit.Add(w.i.cfg.CommitInterval)
+	for _, r := range w.tasks {
+		if t := r.WaitUntil(); !t.IsZero() && t.Before(until) {
+			until = t
+		}
+	}
+	return max(time.Until(until), time.Millisecond)
+}
+
+// obey waits for records, orders or the time, and executes the orders.
+func (w *worker) obey(wait time.Duration, busy bool) (stop bool) {
+	if busy {
+		select {
+		case <-w.orders.filled:
+		default:
+			return false
+		}
+	} else {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-w.inbox.filled:
+			return false
+		case <-timer.C:
+			return false
+		case <-w.orders.filled:
+		}
+	}
+	for _, o := range w.orders.take(nil) {
+		if w.execute(o); o.stop {
+			return true
+		}
+	}
+	return false
+}
+
+// execute does what an order says and answers it. An error goes to the main loop too, which ends the instance.
+func (w *worker) execute(o order) {
+	defer close(o.done)
+	var err error
+	switch {
+	case o.adopt != nil && o.abort:
+		err = w.i.closeTask(o.adopt.Task, false)
+	case o.adopt != nil:
+		w.adopt(o.adopt)
+	case o.stop:
+		err = w.giveUp(w.tasks, !o.abort)
+	case o.giveUp != nil:
+		some := make(map[topology.TaskID]*running)
+		for _, id := range o.giveUp {
+			if r := w.tasks[id]; r != nil {
+				some[id] = r
+			}
+		}
+		err = w.giveUp(some, !o.abort)
+	default:
+		err = w.handOver(o)
+	}
+	if err != nil {
+		w.i.events.put(failed{w, err})
+	}
+}
+
+// adopt takes a restored task and begins to read for it.
+func (w *worker) adopt(r *running) {
+	w.tasks[r.ID()] = r
+	for _, c := range r.Changelogs() {
+		w.producer.Forget(c.Topic, r.ID().Partition)
+	}
+	r.out.to = w.producer
+	for _, in := range r.inputs {
+		w.subscribe(in, in.next)
+	}
+}
+
+// giveUp commits tasks and closes them. Whether or not that works, they are gone afterwards.
+func (w *worker) giveUp(tasks map[topology.TaskID]*running, commit bool) error {
+	for _, r := range tasks {
+		for _, in := range r.inputs {
+			in.feed.Close()
+		}
+	}
+	var err error
+	if commit {
+		err = w.commit(tasks)
+	}
+	for id, r := range tasks {
+		if w.tasks[id] != r {
+			continue // lost in the commit
+		}
+		clean := commit && err == nil && !r.lost.Load()
+		err = errors.Join(err, w.i.closeTask(r.Task, clean))
+		for _, in := range r.inputs {
+			w.i.metrics.Gone(in.part)
+		}
+		delete(w.tasks, id)
+	}
+	return err
+}
+
+// handOver commits a task and lets go of it, with what it has buffered; its inputs say where to go on reading.
+func (w *worker) handOver(o order) error {
+	r := w.tasks[o.hand]
+	if r == nil || o.abort {
+		return nil
+	}
+	one := map[topology.TaskID]*running{o.hand: r}
+	for _, in := range r.inputs {
+		in.feed.Close()
+	}
+	if err := w.commit(one); err != nil {
+		return errors.Join(err, w.giveUp(one, false))
+	}
+	for _, f := range w.inbox.take(nil) { // what came for it is read again, the rest is kept
+		if f.in.of != r {
+			if err := w.receive(f); err != nil {
+				return err
+			}
+		}
+	}
+	delete(w.tasks, o.hand)
+	*o.handed = r
+	return nil
+}

@@ -1,0 +1,331 @@
+package streams
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrace/millrace/internal/runtime"
+	"github.com/millrace/millrace/internal/task"
+	"github.com/millrace/millrace/topology"
+)
+
+// An AppOption changes how an [App] runs. NewApp checks all of them together.
+type AppOption func(*appConfig)
+
+type appConfig struct {
+	application       string
+	topology          *topology.Topology
+	brokers           []string
+	stateDir          string
+	instanceID        string
+	workers           int
+	commitInterval    time.Duration
+	maxTaskIdle       time.Duration
+	bufferedRecords   int
+	recordCache       int64
+	overlay           int64
+	blockCache        int64
+	replication       int
+	sessionTimeout    time.Duration
+	heartbeat         time.Duration
+	rebalanceTimeout  time.Duration
+	purgeInterval     time.Duration
+	cleanupDelay      time.Duration
+	shutdownTimeout   time.Duration
+	connectTimeout    time.Duration
+	deliveryTimeout   time.Duration
+	linger            time.Duration
+	compression       Codec
+	reset             ResetPolicy
+	undecodable       Handler
+	failed            Handler
+	deadLetters       string
+	clientOptions     []kgo.Opt
+	log               *slog.Logger
+	httpAddress       string
+	memoryLimit       int64
+	onState           func(old, now State)
+	onRestore         func(RestoreEvent)
+	fetchBytes        int
+	fetchPartitionMax int
+	stayInGroup       bool
+}
+
+func defaultConfig(application string, t *topology.Topology) *appConfig {
+	return &appConfig{
+		application:       application,
+		topology:          t,
+		brokers:           []string{"localhost:9092"},
+		stateDir:          filepath.Join(os.TempDir(), "millrace"),
+		workers:           1,
+		commitInterval:    30 * time.Second,
+		bufferedRecords:   1000,
+		recordCache:       10 << 20,
+		overlay:           32 << 20,
+		blockCache:        32 << 20,
+		replication:       -1,
+		sessionTimeout:    45 * time.Second,
+		heartbeat:         3 * time.Second,
+		rebalanceTimeout:  5 * time.Minute,
+		purgeInterval:     30 * time.Second,
+		cleanupDelay:      10 * time.Minute,
+		shutdownTimeout:   time.Minute,
+		connectTimeout:    30 * time.Second,
+		deliveryTimeout:   2 * time.Minute,
+		linger:            100 * time.Millisecond,
+		log:               slog.Default(),
+		fetchBytes:        4 << 20,
+		fetchPartitionMax: 1 << 20,
+	}
+}
+
+// Brokers sets the addresses, host:port, by which the cluster is found; one that answers is enough. Default:
+// localhost:9092. (Java: bootstrap.servers)
+func Brokers(addresses ...string) AppOption { return func(c *appConfig) { c.brokers = addresses } }
+
+// StateDir sets the directory under which stores on disk live, in a directory named as the application. Each process on
+// a machine needs its own. Default: millrace in the system's directory for temporary files, which is not what to use in
+// production: after a restart with the same directory only what is missing is restored. An application without stores
+// on disk uses none. (Java: state.dir)
+func StateDir(dir string) AppOption { return func(c *appConfig) { c.stateDir = dir } }
+
+// InstanceID makes the process a static member of the group, of that name: when it stops, its tasks wait for it to come
+// back within the session timeout, instead of moving. Default: none. (Java: group.instance.id, KIP-345)
+func InstanceID(id string) AppOption { return func(c *appConfig) { c.instanceID = id } }
+
+// Workers sets how many goroutines process tasks. Default 1; at least 1. More than there are tasks are idle. (Java:
+// num.stream.threads)
+func Workers(n int) AppOption { return func(c *appConfig) { c.workers = n } }
+
+// CommitInterval sets how often the work that was done is committed. What was done since is done again after a crash,
+// and stores that hold changes back (see [Cached]) forward them at a commit. Default 30 s; more than 0. (Java:
+// commit.interval.ms)
+func CommitInterval(d time.Duration) AppOption { return func(c *appConfig) { c.commitInterval = d } }
+
+// MaxTaskIdle sets how long a task that reads several topics waits for records of one that has none, so that records are
+// processed in the order of their timestamps. Default 0: it waits only for what the broker is known to have. A negative
+// value: it never waits. (Java: max.task.idle.ms, KIP-695)
+func MaxTaskIdle(d time.Duration) AppOption { return func(c *appConfig) { c.maxTaskIdle = d } }
+
+// BufferedRecords sets how many records of a partition may wait to be processed; a partition with more is not fetched
+// until some are. What one fetch brings comes on top. Default 1000; at least 1. (Java: buffered.records.per.partition)
+func BufferedRecords(n int) AppOption { return func(c *appConfig) { c.bufferedRecords = n } }
+
+// FetchBytes sets how much one response of a broker holds, and how much of one partition. Defaults 4 MiB and 1 MiB; at
+// least 1 KiB. Memory for input is bounded by about three responses a broker. (Java: fetch.max.bytes, 50 MiB, and
+// max.partition.fetch.bytes, 1 MiB)
+func FetchBytes(response, partition int) AppOption {
+	return func(c *appConfig) { c.fetchBytes, c.fetchPartitionMax = response, partition }
+}
+
+// RecordCache sets the memory, in bytes, for changes that cached stores hold back, of all stores together. Default
+// 10 MiB. With 0, each change is logged and forwarded. (Java: statestore.cache.max.bytes)
+func RecordCache(bytes int64) AppOption { return func(c *appConfig) { c.recordCache = bytes } }
+
+// Overlay sets the memory, in bytes, for changes of stores since the last commit, of all stores together; one commit is
+// made early where they need more. Default 32 MiB; at least 1 MiB. (Java has none: its stores are written at once)
+func Overlay(bytes int64) AppOption { return func(c *appConfig) { c.overlay = bytes } }
+
+// BlockCache sets the memory, in bytes, for what was read of stores on disk, of all stores together. Default 32 MiB.
+// (Java: rocksdb.config.setter, 50 MiB a store)
+func BlockCache(bytes int64) AppOption { return func(c *appConfig) { c.blockCache = bytes } }
+
+// ReplicationFactor sets that of the internal topics which the application makes. Default -1: the broker's default.
+// (Java: replication.factor)
+func ReplicationFactor(n int) AppOption { return func(c *appConfig) { c.replication = n } }
+
+// SessionTimeout sets how long the group waits for a sign of life before it gives the process's tasks to others.
+// Default 45 s; within the limits of the broker. (Java: session.timeout.ms)
+func SessionTimeout(d time.Duration) AppOption { return func(c *appConfig) { c.sessionTimeout = d } }
+
+// HeartbeatInterval sets how often the process gives that sign of life, and so how soon it hears of a rebalance.
+// Default 3 s; at most a third of the session timeout. (Java: heartbeat.interval.ms)
+func HeartbeatInterval(d time.Duration) AppOption { return func(c *appConfig) { c.heartbeat = d } }
+
+// RebalanceTimeout sets how long a rebalance waits for the process to commit and give up tasks. Default 5 min; at least
+// the session timeout. (Java: max.poll.interval.ms)
+func RebalanceTimeout(d time.Duration) AppOption {
+	return func(c *appConfig) { c.rebalanceTimeout = d }
+}
+
+// RepartitionPurgeInterval sets how often records that are processed and committed are deleted from repartition topics.
+// Default 30 s; more than 0. (Java: repartition.purge.interval.ms)
+func RepartitionPurgeInterval(d time.Duration) AppOption {
+	return func(c *appConfig) { c.purgeInterval = d }
+}
+
+// CleanupDelay sets when the state of a task that moved to another process is removed from the directory. Default
+// 10 min; more than 0. (Java: state.cleanup.delay.ms)
+func CleanupDelay(d time.Duration) AppOption { return func(c *appConfig) { c.cleanupDelay = d } }
+
+// ShutdownTimeout sets how long Run waits for the last commit when it is asked to stop. Default 1 min; more than 0.
+// (Java: KafkaStreams.close(timeout), without end)
+func ShutdownTimeout(d time.Duration) AppOption { return func(c *appConfig) { c.shutdownTimeout = d } }
+
+// StayInGroup makes a process that stops keep its place in the group until the session times out, so that its tasks do
+// not move if it comes back soon; but it then waits in the group for that place to be given up. Default: it leaves, and
+// its tasks go to others at once. With [InstanceID] it stays without that wait. (Java: CloseOptions.groupMembershipOperation)
+func StayInGroup() AppOption { return func(c *appConfig) { c.stayInGroup = true } }
+
+// ConnectTimeout sets how long Run waits for a broker to answer before it fails. Default 30 s; more than 0. (Java:
+// default.api.timeout.ms, 1 min)
+func ConnectTimeout(d time.Duration) AppOption { return func(c *appConfig) { c.connectTimeout = d } }
+
+// DeliveryTimeout sets how long a record that is written may take to be acknowledged before that is an error. Default
+// 2 min; more than the linger. (Java: delivery.timeout.ms)
+func DeliveryTimeout(d time.Duration) AppOption { return func(c *appConfig) { c.deliveryTimeout = d } }
+
+// Linger sets how long records wait to be written together. It adds to the latency, and saves requests. Default 100 ms,
+// as Kafka Streams has it; at least 0. (Java: linger.ms)
+func Linger(d time.Duration) AppOption { return func(c *appConfig) { c.linger = d } }
+
+// Codec says how records are compressed.
+type Codec uint8
+
+// The codecs.
+const (
+	CompressNone Codec = iota
+	CompressGzip
+	CompressSnappy
+	CompressLZ4
+	CompressZstd
+)
+
+// Compression sets how what is written is compressed. Default CompressNone. (Java: compression.type)
+func Compression(codec Codec) AppOption { return func(c *appConfig) { c.compression = codec } }
+
+// ResetPolicy says where to begin with a topic of which nothing is committed.
+type ResetPolicy uint8
+
+// The policies.
+const (
+	Earliest ResetPolicy = iota // at the beginning
+	Latest                      // with what comes from now on
+	NoReset                     // not at all: that is an error
+)
+
+// AutoOffsetReset sets where to begin with a source topic of which nothing is committed, or the committed offset is not
+// there any more. Default Earliest, as in Kafka Streams. (Java: auto.offset.reset)
+func AutoOffsetReset(p ResetPolicy) AppOption { return func(c *appConfig) { c.reset = p } }
+
+// A Failure is a record that could not be decoded or processed, and why.
+type Failure = task.Failure
+
+// Decision is what becomes of such a record.
+type Decision = task.Decision
+
+// The decisions.
+const (
+	Fail       = task.Fail       // the application stops
+	Skip       = task.Skip       // the record is dropped and counted
+	DeadLetter = task.DeadLetter // the record is dropped, counted, and written to the dead-letter topic
+)
+
+// A Handler decides what becomes of a record that failed. It is called by the goroutine of the task.
+type Handler func(*Failure) Decision
+
+// Always returns a handler that decides the same each time: Always(Skip), say.
+func Always(d Decision) Handler { return func(*Failure) Decision { return d } }
+
+// DeserializationHandler sets what becomes of a record whose key or value cannot be decoded. Default: the application
+// stops. (Java: deserialization.exception.handler)
+func DeserializationHandler(h Handler) AppOption { return func(c *appConfig) { c.undecodable = h } }
+
+// ProcessingHandler sets what becomes of a record for which a function of the program returns an error or panics.
+// Default: the application stops. (Java: processing.exception.handler, KIP-1033)
+func ProcessingHandler(h Handler) AppOption { return func(c *appConfig) { c.failed = h } }
+
+// DeadLetterTopic names the topic to which records are written for which a handler decides DeadLetter: as they came, with
+// headers named __streams.errors.* that say where they came from and what was wrong. Default: none. (Java:
+// errors.dead.letter.queue.topic.name, KIP-1034)
+func DeadLetterTopic(topic string) AppOption { return func(c *appConfig) { c.deadLetters = topic } }
+
+// ClientOptions are handed to every Kafka client of the application, after its own: for TLS, SASL and dialers.
+func ClientOptions(opts ...kgo.Opt) AppOption {
+	return func(c *appConfig) { c.clientOptions = append(c.clientOptions, opts...) }
+}
+
+// Logger sets where the application logs. Default: slog.Default().
+func Logger(log *slog.Logger) AppOption { return func(c *appConfig) { c.log = log } }
+
+// HTTPAddress makes Run serve [App.Handler] at the address, host:port. Default: none.
+func HTTPAddress(address string) AppOption { return func(c *appConfig) { c.httpAddress = address } }
+
+// MemoryLimit sets the Go runtime's soft memory limit for the process while the application runs (debug.SetMemoryLimit),
+// so that the garbage collector works harder rather than let it grow. Default 0: it is left as it is.
+func MemoryLimit(bytes int64) AppOption { return func(c *appConfig) { c.memoryLimit = bytes } }
+
+// OnState sets a function that is called on each change of state, before Run goes on.
+func OnState(f func(old, now State)) AppOption { return func(c *appConfig) { c.onState = f } }
+
+// OnRestore sets a function that is called when the restore of a store begins, after each batch, and when it ends. It
+// may be called from several goroutines at once, and what it takes the restore waits for.
+func OnRestore(f func(RestoreEvent)) AppOption { return func(c *appConfig) { c.onRestore = f } }
+
+var validName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
+
+// validate checks the options, each and together; the error names all that is wrong.
+func (c *appConfig) validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("streams: "+format, args...))
+		}
+	}
+	check(validName.MatchString(c.application) && c.application != "." && c.application != "..",
+		"the application id %q is not usable: it names topics and a directory, so it needs 1 to 249 letters, digits, dots, dashes or underscores", c.application)
+	check(c.topology != nil, "there is no topology: pass what Build returned")
+	check(len(c.brokers) > 0, "option Brokers: no address is given; pass at least one as host:port")
+	for _, b := range c.brokers {
+		_, _, err := net.SplitHostPort(b)
+		check(err == nil, "option Brokers: %q is no address of the form host:port", b)
+	}
+	check(c.stateDir != "", "option StateDir: it is empty; name a directory")
+	check(c.workers >= 1, "option Workers: %d; at least 1 is needed", c.workers)
+	check(c.bufferedRecords >= 1, "option BufferedRecords: %d; at least 1 is needed", c.bufferedRecords)
+	check(c.fetchBytes >= 1<<10 && c.fetchPartitionMax >= 1<<10, "option FetchBytes: %d and %d; at least 1024 are needed", c.fetchBytes, c.fetchPartitionMax)
+	check(c.recordCache >= 0, "option RecordCache: %d; it cannot be negative, 0 switches it off", c.recordCache)
+	check(c.overlay >= 1<<20, "option Overlay: %d; at least 1 MiB is needed", c.overlay)
+	check(c.blockCache >= 0, "option BlockCache: %d; it cannot be negative", c.blockCache)
+	check(c.replication == -1 || c.replication >= 1 && c.replication < 1<<15, "option ReplicationFactor: %d; pass 1 or more, or -1 for the broker's default", c.replication)
+	for name, d := range map[string]time.Duration{
+		"CommitInterval": c.commitInterval, "SessionTimeout": c.sessionTimeout, "HeartbeatInterval": c.heartbeat, "RebalanceTimeout": c.rebalanceTimeout,
+		"RepartitionPurgeInterval": c.purgeInterval, "CleanupDelay": c.cleanupDelay, "ShutdownTimeout": c.shutdownTimeout, "ConnectTimeout": c.connectTimeout,
+		"DeliveryTimeout": c.deliveryTimeout,
+	} {
+		check(d >= time.Millisecond, "option %s: %v; it must be a millisecond or more", name, d)
+	}
+	check(c.heartbeat*3 <= c.sessionTimeout, "option HeartbeatInterval: %v is more than a third of the session timeout (%v), so that one lost heartbeat could "+
+		"end the session; lower it, or raise SessionTimeout", c.heartbeat, c.sessionTimeout)
+	check(c.rebalanceTimeout >= c.sessionTimeout, "option RebalanceTimeout: %v is less than the session timeout (%v); raise it, or lower SessionTimeout",
+		c.rebalanceTimeout, c.sessionTimeout)
+	check(c.linger >= 0 && c.linger < c.deliveryTimeout, "option Linger: %v; it must be between 0 and the delivery timeout (%v)", c.linger, c.deliveryTimeout)
+	check(c.compression <= CompressZstd, "option Compression: %d is no codec", c.compression)
+	check(c.reset <= NoReset, "option AutoOffsetReset: %d is no policy", c.reset)
+	check(c.log != nil, "option Logger: it is nil; slog.New(slog.DiscardHandler) logs nothing")
+	check(c.memoryLimit >= 0, "option MemoryLimit: %d; it cannot be negative, 0 leaves it as it is", c.memoryLimit)
+	return errors.Join(errs...)
+}
+
+func (c *appConfig) codec() kgo.CompressionCodec {
+	return [...]kgo.CompressionCodec{
+		kgo.NoCompression(), kgo.GzipCompression(), kgo.SnappyCompression(), kgo.Lz4Compression(), kgo.ZstdCompression(),
+	}[c.compression]
+}
+
+func (c *appConfig) handler(h Handler) task.Handler {
+	return task.Handler{Decide: h, Topic: c.deadLetters}
+}
+
+// resetPolicy is the same in the runtime's terms.
+func (c *appConfig) resetPolicy() runtime.ResetPolicy {
+	return [...]runtime.ResetPolicy{runtime.ResetEarliest, runtime.ResetLatest, runtime.ResetNone}[c.reset]
+}
