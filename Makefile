@@ -9,7 +9,7 @@ FUZZTIME     ?= 30s
 KAFKA_PACKAGES = $(shell grep -rlE --include='*_test.go' '^//go:build .*\bkafka\b' . | xargs -r -n1 dirname | sort -u)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-race test-kafka lint oracle oracle-check bench fuzz
+.PHONY: help demo test test-race test-kafka lint oracle oracle-check bench bench-parts fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +39,10 @@ oracle: ## make the expected results again with Java Kafka Streams, which needs 
 oracle-check: ## compare with Java's results: CASES=file EXPECTED=file
 	go run ./test/oracle/cmd/check $(CASES) $(EXPECTED)
 
-bench: ## run the benchmarks
+bench: ## measure on a real broker, beside Java where BASELINE=DIR is given; needs Java 17 and Maven
+	go run ./bench $(if $(BASELINE),-baseline $(BASELINE))
+
+bench-parts: ## measure the parts in process
 	go test -run '^$$' -bench . -benchmem ./...
 
 fuzz: ## fuzz every decoder for FUZZTIME (30s)
