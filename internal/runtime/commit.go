@@ -102,8 +102,8 @@ func (w *worker) lose(tasks []*running) error {
 		}
 	}
 	err := w.giveUp(ids, false)
-	for id := range ids {
-		w.i.events.put(gone{w, id})
+	for _, r := range ids {
+		w.i.events.put(gone{r})
 	}
 	return err
 }

@@ -203,7 +203,7 @@ func (i *Instance) serve(ctx context.Context) error {
 		memberErr = i.member.Run(memberCtx, i.memberEvents())
 	}()
 	err := i.loop(ctx, memberEnded)
-	closeErr := i.closeAll(err == nil)
+	closeErr := i.closeAll(!errors.Is(err, errMember))
 	leave()
 	for ended := false; !ended; { // it may be waiting for an answer
 		select {
@@ -256,7 +256,7 @@ func (i *Instance) loop(ctx context.Context, memberEnded chan struct{}) error {
 	}
 }
 
-// closeAll stops what is on its way, and gives up what runs: committed, if commit.
+// closeAll stops what is on its way, and gives up what runs: committed, if commit, but for what a failed worker has.
 func (i *Instance) closeAll(commit bool) error {
 	for _, s := range i.slots {
 		s.cancel()

@@ -37,10 +37,7 @@ type (
 		err error
 	}
 	// gone: a worker gave up a task by itself.
-	gone struct {
-		w  *worker
-		id topology.TaskID
-	}
+	gone struct{ run *running }
 	// failed: a worker met an error that is the end of the instance.
 	failed struct {
 		w   *worker
@@ -122,9 +119,9 @@ func (i *Instance) handle(e any) error {
 		delete(i.slots, e.s.id)
 		return e.err
 	case gone:
-		if s := i.slots[e.id]; s != nil && s.worker == e.w {
-			e.w.load--
-			delete(i.slots, e.id)
+		if s := i.slots[e.run.ID()]; s != nil && s.run == e.run {
+			s.worker.load--
+			delete(i.slots, s.id)
 		}
 	case failed:
 		return e.err
@@ -389,10 +386,6 @@ func (i *Instance) level() {
 // giveUp gives up tasks and returns when that is done: committed, unless they were lost. A worker that does not answer
 // in time loses them: it must not commit them any more.
 func (i *Instance) giveUp(ids []topology.TaskID, lost bool) {
-	type waiting struct {
-		s    *slot
-		done chan struct{}
-	}
 	byWorker := make(map[*worker][]topology.TaskID)
 	var slots []*slot
 	for _, id := range ids {
@@ -410,7 +403,8 @@ func (i *Instance) giveUp(ids []topology.TaskID, lost bool) {
 			}
 		}
 	}
-	deadline := time.After(i.cfg.RevokeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), i.cfg.RevokeTimeout)
+	defer cancel()
 	dones := make(map[*worker]chan struct{})
 	for w, ids := range byWorker {
 		dones[w] = make(chan struct{})
@@ -420,7 +414,7 @@ func (i *Instance) giveUp(ids []topology.TaskID, lost bool) {
 	for w, done := range dones {
 		select {
 		case <-done:
-		case <-deadline:
+		case <-ctx.Done():
 			i.log.Error("a worker did not give up its tasks in time; they are lost: others begin with what was committed last",
 				"worker", w.number, "tasks", byWorker[w], "after", i.cfg.RevokeTimeout)
 			for _, s := range slots {

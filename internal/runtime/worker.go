@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -98,7 +99,11 @@ func (w *worker) run() {
 	var items []fetched
 	for {
 		items = w.inbox.take(items)
-		busy, err := w.turn(items)
+		busy := false
+		err := guard(func() (err error) {
+			busy, err = w.turn(items)
+			return err
+		})
 		clear(items)
 		if err != nil {
 			w.i.events.put(failed{w, err})
@@ -256,7 +261,12 @@ func (w *worker) obey(wait time.Duration, busy bool) (stop bool) {
 // execute does what an order says and answers it. An error goes to the main loop too, which ends the instance.
 func (w *worker) execute(o order) {
 	defer close(o.done)
-	var err error
+	if err := guard(func() error { return w.do(o) }); err != nil {
+		w.i.events.put(failed{w, err})
+	}
+}
+
+func (w *worker) do(o order) (err error) {
 	switch {
 	case o.adopt != nil && o.abort:
 		err = w.i.closeTask(o.adopt.Task, false)
@@ -275,9 +285,17 @@ func (w *worker) execute(o order) {
 	default:
 		err = w.handOver(o)
 	}
-	if err != nil {
-		w.i.events.put(failed{w, err})
-	}
+	return err
+}
+
+// guard turns a panic, of a function of the program most likely, into an error.
+func guard(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("runtime: panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return f()
 }
 
 // adopt takes a restored task and begins to read for it.
