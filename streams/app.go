@@ -126,6 +126,9 @@ func (a *App) State() State {
 	return now
 }
 
+// Tasks returns the tasks that run in this process, in order. Those that are still restored are not among them.
+func (a *App) Tasks() []topology.TaskID { return a.instance.Tasks() }
+
 // Restores returns the restores that are under way, in the order of their tasks.
 func (a *App) Restores() []RestoreEvent {
 	a.restores.Lock()

@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrace/millrace/serde"
 	"github.com/millrace/millrace/streams"
@@ -156,6 +161,22 @@ func awaitRecords(t *testing.T, c *kfake.Cluster, topic, what string, ok func(al
 	}
 }
 
+// readAll returns what is in a topic.
+func readAll(t *testing.T, c *kfake.Cluster, topic string) (all []*kgo.Record) {
+	t.Helper()
+	ends, err := kadm.NewClient(client(t, c)).ListEndOffsets(patiently(t), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	ends.Each(func(o kadm.ListedOffset) { n += int(o.Offset) })
+	awaitRecords(t, c, topic, fmt.Sprintf("all %d records", n), func(read []*kgo.Record) bool {
+		all = read
+		return len(read) >= n
+	})
+	return all
+}
+
 func words(n, of int) (out []string) {
 	for i := range n {
 		out = append(out, fmt.Sprint("word", i%of))
@@ -243,26 +264,309 @@ func TestAppCountsAndRestores(t *testing.T) {
 	if len(p.events) == 0 {
 		t.Error("nothing was restored")
 	}
-	awaitRecords(t, c, "out", "an exact count", func(all []*kgo.Record) bool {
-		for w, n := range totals(all) {
-			if n > 200 {
-				t.Errorf("%s was counted %d times, want 200", w, n)
-			}
+	for word, n := range totals(readAll(t, c, "out")) {
+		if n > 200 {
+			t.Errorf("%s was counted %d times, want 200", word, n)
 		}
-		return true
-	})
+	}
 }
 
-func TestAppErrors(t *testing.T) {
-	c := fakeCluster(t, kfake.SeedTopics(4, "out"))
-	p := start(t, c, copyTopology(t))
+// eventually polls until ok.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("waited %v for %s", patience, what)
+		}
+	}
+}
+
+// committed returns the sum of the committed offsets of a topic.
+func committed(t *testing.T, c *kfake.Cluster, topic string) (sum int64) {
+	t.Helper()
+	offsets, err := kadm.NewClient(client(t, c)).FetchOffsets(patiently(t), "app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range offsets[topic] {
+		sum += o.At
+	}
+	return sum
+}
+
+// A second instance takes half of the tasks, and the rest when the first one stops. Tasks are committed before they
+// move, so that each record is counted once.
+func TestAppSharesAndTakesOver(t *testing.T) {
+	c := fakeCluster(t, kfake.SeedTopics(4, "in", "out"))
+	feed(t, c, "in", words(1000, 10)...)
+	topo := countTopology(t, streams.InMemory())
+	a := start(t, c, topo, streams.Workers(2))
+	a.await(streams.StateRunning)
+	b := start(t, c, topo)
+	eventually(t, "the second instance to have its third of the tasks", func() bool { return len(b.Tasks()) >= 2 && len(a.Tasks())+len(b.Tasks()) == 8 })
+	feed(t, c, "in", words(1000, 10)...)
+	awaitRecords(t, c, "out", "counts of 200", each(10, 200))
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the second instance to have all tasks", func() bool { return len(b.Tasks()) == 8 })
+	feed(t, c, "in", words(1000, 10)...)
+	awaitRecords(t, c, "out", "counts of 300", each(10, 300))
+	if err := b.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for word, n := range totals(readAll(t, c, "out")) {
+		if n != 300 {
+			t.Errorf("%s was counted %d times, want 300", word, n)
+		}
+	}
+}
+
+// What was processed is committed at the shutdown, so that nothing is done again.
+func TestAppCommitsAtShutdown(t *testing.T) {
+	c := fakeCluster(t, kfake.SeedTopics(4, "in", "out"))
+	for round := 1; round <= 3; round++ {
+		feed(t, c, "in", words(100, 100)...)
+		p := start(t, c, copyTopology(t), streams.CommitInterval(time.Hour))
+		awaitRecords(t, c, "out", "the copies", func(all []*kgo.Record) bool { return len(all) >= round*100 })
+		if err := p.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if got := committed(t, c, "in"); got != int64(round*100) {
+			t.Fatalf("round %d: %d is committed, want %d", round, got, round*100)
+		}
+	}
+	if all := readAll(t, c, "out"); len(all) != 300 {
+		t.Errorf("there are %d copies, want 300", len(all))
+	}
+}
+
+// A member that the group has forgotten loses its tasks, joins anew and goes on; nothing is lost.
+func TestAppRejoins(t *testing.T) {
+	c := fakeCluster(t, kfake.SeedTopics(4, "in", "out"))
+	p := start(t, c, countTopology(t, streams.InMemory()))
+	feed(t, c, "in", words(500, 10)...)
+	awaitRecords(t, c, "out", "counts of 50", each(10, 50))
+	for _, key := range []kmsg.Key{kmsg.Heartbeat, kmsg.OffsetCommit} {
+		forgotten := make(chan struct{})
+		c.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			defer close(forgotten)
+			switch req := req.(type) {
+			case *kmsg.HeartbeatRequest:
+				resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
+				resp.ErrorCode = kerr.UnknownMemberID.Code
+				return resp, nil, true
+			case *kmsg.OffsetCommitRequest:
+				resp := req.ResponseKind().(*kmsg.OffsetCommitResponse)
+				for _, rt := range req.Topics {
+					t := kmsg.NewOffsetCommitResponseTopic()
+					t.Topic = rt.Topic
+					for _, rp := range rt.Partitions {
+						p := kmsg.NewOffsetCommitResponseTopicPartition()
+						p.Partition, p.ErrorCode = rp.Partition, kerr.RebalanceInProgress.Code
+						t.Partitions = append(t.Partitions, p)
+					}
+					resp.Topics = append(resp.Topics, t)
+				}
+				return resp, nil, true
+			}
+			return nil, nil, false
+		})
+		feed(t, c, "in", words(500, 10)...)
+		select {
+		case <-forgotten:
+		case <-time.After(patience):
+			t.Fatalf("no %v in %v", key, patience)
+		}
+	}
+	awaitRecords(t, c, "out", "counts of 150 or more", each(10, 150))
+	if err := p.stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Repartition topics are purged, and never of what is not committed.
+func TestAppPurgesWhatIsCommitted(t *testing.T) {
+	c := fakeCluster(t, kfake.SeedTopics(2, "in", "out"))
+	const repartition = "app-counts-repartition"
+	var mu sync.Mutex
+	committed := make(map[int32]int64)
+	watch := func(key kmsg.Key, f func(kmsg.Request)) {
+		c.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			mu.Lock()
+			defer mu.Unlock()
+			f(req)
+			return nil, nil, false
+		})
+	}
+	watch(kmsg.OffsetCommit, func(req kmsg.Request) {
+		for _, rt := range req.(*kmsg.OffsetCommitRequest).Topics {
+			for _, rp := range rt.Partitions {
+				if rt.Topic == repartition {
+					committed[rp.Partition] = rp.Offset
+				}
+			}
+		}
+	})
+	purged := make(map[int32]int64)
+	watch(kmsg.DeleteRecords, func(req kmsg.Request) {
+		for _, rt := range req.(*kmsg.DeleteRecordsRequest).Topics {
+			for _, rp := range rt.Partitions {
+				if rp.Offset > committed[rp.Partition] {
+					t.Errorf("partition %d is purged up to %d, committed is %d", rp.Partition, rp.Offset, committed[rp.Partition])
+				}
+				purged[rp.Partition] = rp.Offset
+			}
+		}
+	})
+	start(t, c, countTopology(t, streams.InMemory()), streams.RepartitionPurgeInterval(10*time.Millisecond))
+	total := 0
+	for round := 1; round <= 5; round++ {
+		feed(t, c, "in", words(300, 30)...)
+		total += 300
+		eventually(t, "all that was read to be purged", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return purged[0]+purged[1] == int64(total)
+		})
+	}
+}
+
+// With several workers the tasks are spread, and stay spread when some leave.
+func TestAppWorkers(t *testing.T) {
+	c := fakeCluster(t, kfake.SeedTopics(6, "in", "out"))
+	topo := countTopology(t, streams.InMemory())
+	a := start(t, c, topo, streams.Workers(3))
+	a.await(streams.StateRunning)
+	b := start(t, c, topo, streams.Workers(2))
+	eventually(t, "both to have tasks", func() bool { return len(b.Tasks()) >= 4 && len(a.Tasks())+len(b.Tasks()) == 12 })
+	feed(t, c, "in", words(1000, 20)...)
+	awaitRecords(t, c, "out", "counts of 50", each(20, 50))
+}
+
+// A record that fails ends the application, with an error that says where it lies; or its handler says otherwise.
+func TestAppFailures(t *testing.T) {
+	c := fakeCluster(t, kfake.SeedTopics(1, "in", "out", "dead"))
+	b := streams.NewBuilder()
+	b.Stream("in", serde.String, serde.String).TryMapValues(func(_ context.Context, _, v string) (string, error) {
+		if v == "bad" {
+			return "", errors.New("it is bad")
+		}
+		return v, nil
+	}).To("out")
+	topo, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	feed(t, c, "in", "good", "bad", "better")
+	p := start(t, c, topo)
+	p.awaitError("partition 0 offset 1", "it is bad")
+	p = start(t, c, topo, streams.ProcessingHandler(streams.Always(streams.DeadLetter)), streams.DeadLetterTopic("dead"))
+	awaitRecords(t, c, "dead", "a dead letter", func(all []*kgo.Record) bool { return len(all) == 1 && string(all[0].Value) == "bad" })
+	awaitRecords(t, c, "out", "the others", func(all []*kgo.Record) bool { return len(all) >= 2 })
+}
+
+// awaitError waits until the process has failed, with an error that says all of this.
+func (p *process) awaitError(says ...string) {
+	p.t.Helper()
 	select {
 	case <-p.ended:
 	case <-time.After(patience):
-		t.Fatal("it runs without its source topic")
+		p.t.Fatalf("waited %v for an error; the application is in state %v", patience, p.State())
 	}
-	if p.err == nil || errors.Is(p.err, context.Canceled) {
-		t.Fatalf("got %v", p.err)
+	if p.err == nil || p.State() != streams.StateError {
+		p.t.Fatalf("it ended in state %v with %v", p.State(), p.err)
 	}
-	t.Log(p.err)
+	for _, s := range says {
+		if !strings.Contains(p.err.Error(), s) {
+			p.t.Errorf("the error does not say %q: %v", s, p.err)
+		}
+	}
+}
+
+func TestAppStartErrors(t *testing.T) {
+	c := fakeCluster(t, kfake.SeedTopics(4, "out"), kfake.SeedTopics(2, "two"), kfake.SeedTopics(3, "three"))
+	start(t, c, copyTopology(t)).awaitError(`"in"`, "do not exist")
+
+	b := streams.NewBuilder()
+	table := b.Table("two", serde.String, serde.String, streams.InMemory())
+	b.Stream("three", serde.String, serde.String).JoinTable(table, func(v, w string) string { return v + w }).To("out")
+	topo, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, c, topo).awaitError("co-partitioned", `"two" has 2`, `"three" has 3`)
+
+	start(t, c, copyTopology(t), streams.Brokers("127.0.0.1:1"), streams.ConnectTimeout(200*time.Millisecond)).
+		awaitError("127.0.0.1:1", "200ms", "option Brokers")
+
+	if err := c.CreateTopic("in", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.DeleteTopic("out"); err != nil {
+		t.Fatal(err)
+	}
+	feed(t, c, "in", "one")
+	start(t, c, copyTopology(t)).awaitError(`"out"`)
+}
+
+func TestNewAppChecksItsOptions(t *testing.T) {
+	topo := copyTopology(t)
+	for want, opts := range map[string][]streams.AppOption{
+		"option Workers":           {streams.Workers(0)},
+		"option Brokers":           {streams.Brokers("nowhere")},
+		"option HeartbeatInterval": {streams.HeartbeatInterval(20 * time.Second)},
+		"option RebalanceTimeout":  {streams.RebalanceTimeout(time.Second)},
+		"option CommitInterval":    {streams.CommitInterval(0)},
+		"option Linger":            {streams.Linger(-1)},
+	} {
+		if _, err := streams.NewApp("app", topo, opts...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want an error that names %s", err, want)
+		}
+	}
+	if _, err := streams.NewApp("a b", topo); err == nil {
+		t.Error("a space in the application id is accepted")
+	}
+}
+
+func TestAppHealth(t *testing.T) {
+	c := fakeCluster(t, kfake.SeedTopics(1, "in", "out"))
+	feed(t, c, "in", words(10, 10)...)
+	app, err := streams.NewApp("app", copyTopology(t), streams.Brokers(c.ListenAddrs()...), streams.Logger(testLog(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(path string) (int, string) {
+		w := httptest.NewRecorder()
+		app.Handler().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		return w.Code, w.Body.String()
+	}
+	for path, want := range map[string]int{"/livez": 200, "/readyz": 503, "/startupz": 503} {
+		if code, body := get(path); code != want {
+			t.Errorf("before the start %s answers %d %s, want %d", path, code, body, want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- app.Run(ctx) }()
+	eventually(t, "the app to be ready", func() bool { code, _ := get("/readyz"); return code == 200 })
+	eventually(t, "the metrics to count", func() bool {
+		_, body := get("/metrics")
+		return strings.Contains(body, `kafka_streams_thread_process_records_total{application_id="app",thread="1"} 10`)
+	})
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]int{"/livez": 200, "/readyz": 503, "/startupz": 200} {
+		if code, body := get(path); code != want {
+			t.Errorf("after the end %s answers %d %s, want %d", path, code, body, want)
+		}
+	}
 }

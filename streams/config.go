@@ -239,7 +239,7 @@ func Always(d Decision) Handler { return func(*Failure) Decision { return d } }
 // stops. (Java: deserialization.exception.handler)
 func DeserializationHandler(h Handler) AppOption { return func(c *appConfig) { c.undecodable = h } }
 
-// ProcessingHandler sets what becomes of a record for which a function of the program returns an error or panics.
+// ProcessingHandler sets what becomes of a record for which a function of the program returns an error.
 // Default: the application stops. (Java: processing.exception.handler, KIP-1033)
 func ProcessingHandler(h Handler) AppOption { return func(c *appConfig) { c.failed = h } }
 

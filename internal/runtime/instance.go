@@ -178,6 +178,13 @@ func (i *Instance) localState() map[topology.TaskID]int64 {
 	return sums
 }
 
+// Tasks returns the tasks that are restored and here, in order.
+func (i *Instance) Tasks() []topology.TaskID {
+	i.sums.Lock()
+	defer i.sums.Unlock()
+	return slices.SortedFunc(maps.Keys(i.sums.running), topology.TaskID.Compare)
+}
+
 func (i *Instance) setRunning(id topology.TaskID, is bool) {
 	i.sums.Lock()
 	defer i.sums.Unlock()
