@@ -348,8 +348,8 @@ func TestAppCommitsAtShutdown(t *testing.T) {
 
 // A member that the group has forgotten loses its tasks, joins anew and goes on; nothing is lost.
 func TestAppRejoins(t *testing.T) {
-	c := fakeCluster(t, kfake.SeedTopics(4, "in", "out"))
-	p := start(t, c, countTopology(t, streams.InMemory()))
+	c := fakeCluster(t, kfake.SeedTopics(4, "in", "out"), kfake.BrokerConfigs(map[string]string{"group.min.session.timeout.ms": "100"}))
+	p := start(t, c, countTopology(t, streams.InMemory()), streams.SessionTimeout(time.Second))
 	feed(t, c, "in", words(500, 10)...)
 	awaitRecords(t, c, "out", "counts of 50", each(10, 50))
 	for _, key := range []kmsg.Key{kmsg.Heartbeat, kmsg.OffsetCommit} {

@@ -221,6 +221,9 @@ func (i *Instance) serve(ctx context.Context) error {
 		}
 	}
 	i.leaveGroup()
+	if memberErr != nil && errors.Is(err, errMember) {
+		err = nil // it says more
+	}
 	return errors.Join(err, memberErr, closeErr)
 }
 
