@@ -19,6 +19,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -26,6 +27,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -89,7 +91,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if b.cluster, err = kafkatest.New(ctx, kafkatest.Heap(1024)); err != nil {
 		return err
 	}
-	defer b.cluster.Stop()
+	defer func() { err = errors.Join(err, b.cluster.Stop()) }()
 	b.brokers = strings.Split(b.cluster.Bootstrap(), ",")
 	if err := b.create(ctx, input); err != nil {
 		return err
@@ -298,11 +300,8 @@ func (b *bench) median(workload, implementation, measure string) float64 {
 	return (v[len(v)/2] + v[(len(v)-1)/2]) / 2
 }
 
-func round(v float64) float64 {
-	var out float64
-	fmt.Sscanf(fmt.Sprintf("%.4g", v), "%g", &out)
-	return out
-}
+// round rounds to four digits.
+func round(v float64) json.Number { return json.Number(strconv.FormatFloat(v, 'g', 4, 64)) }
 
 func (b *bench) progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)

@@ -29,7 +29,6 @@ type kept struct {
 	ifNeeded string // the store that a source table gets once somebody needs one
 	sendOld  bool
 	above    *kept // of a table that is computed
-	ignored  bool  // the store is never there: nobody asked the table to be kept
 }
 
 func newKept(store string) *kept { return &kept{store: store} }

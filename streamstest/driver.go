@@ -6,6 +6,7 @@
 package streamstest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -142,8 +143,7 @@ func (d *Driver) work() error {
 	for {
 		n, err := d.task.Process(1, d.now)
 		if err != nil {
-			d.capture()
-			return err
+			return errors.Join(err, d.capture())
 		}
 		if n == 0 {
 			return d.commit() // of records that were dropped
@@ -160,8 +160,7 @@ func (d *Driver) work() error {
 // commit flushes the caches, and feeds back what was written to topics that the topology reads.
 func (d *Driver) commit() error {
 	if err := d.task.Flush(); err != nil {
-		d.capture()
-		return err
+		return errors.Join(err, d.capture())
 	}
 	err := d.task.Committed(func(changelog string) (int64, bool) {
 		n, ok := d.offsets[changelog]

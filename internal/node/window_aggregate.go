@@ -131,11 +131,11 @@ func (n *windowAggregate[K, V, A]) update(r Record[K, V], start int64) error {
 // emit sends on the results of the windows that closed since the last time
 // (AbstractKStreamTimeWindowAggregateProcessor.maybeForwardFinalResult).
 func (n *windowAggregate[K, V, A]) emit(r Record[K, V], closeTime int64) error {
-	if now := n.task.Wall(); now < n.nextEmit {
+	now := n.task.Wall()
+	if now < n.nextEmit {
 		return nil
-	} else {
-		n.nextEmit = now + n.task.EmitInterval()
 	}
+	n.nextEmit = now + n.task.EmitInterval()
 	if n.closed != -1 && n.closed >= closeTime {
 		return nil
 	}

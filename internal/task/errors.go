@@ -107,5 +107,3 @@ func (t *Task) deadLetter(topic string, f *Failure) error {
 	}
 	return t.Send(&topology.Record{Topic: topic, Partition: -1, Timestamp: r.Timestamp, Key: r.Key, Value: r.Value, Headers: h})
 }
-
-func errorsJoin(a, b error) error { return errors.Join(a, b) }

@@ -20,7 +20,6 @@ type input struct {
 	hasHead bool
 	head    *topology.Record
 	stamp   int64 // the head's timestamp
-	skipped int64 // the offset after the records that were dropped in front of the head, or 0
 	time    int64 // the greatest timestamp of the records that were heads; -1: none
 	known   int64 // of time, what was committed
 	lag     int64 // how many records the broker still has; -1: unknown

@@ -146,9 +146,13 @@ func (l *life) until(over <-chan time.Time) (restored []report, ran bool, alive 
 	}
 }
 
-func (l *life) kill() {
-	l.cmd.Process.Kill()
-	l.cmd.Wait()
+func (l *life) kill(t *testing.T) {
+	if err := l.cmd.Process.Kill(); err != nil {
+		t.Errorf("the instance cannot be killed: %v", err)
+	}
+	if err := l.cmd.Wait(); err == nil {
+		t.Error("the instance ended well, though it was killed")
+	}
 }
 
 // TestKill kills an instance fifty times at random moments under load, and wipes its directory now and then. No count
@@ -190,7 +194,7 @@ func TestKill(t *testing.T) {
 			<-over // the moment of the kill; the instance works meanwhile
 			onDisk = onDisk || time.Since(running) >= settled
 		}
-		l.kill()
+		l.kill(t)
 		if n%10 == 9 {
 			if err := os.RemoveAll(i.Dir); err != nil {
 				t.Fatal(err)
@@ -255,7 +259,7 @@ func (l *load) stop() map[string]int64 {
 // finish lets the instance process what is left, through the repartition topic too.
 func finish(t *testing.T, c *kafkatest.Cluster, i instance) {
 	l := i.start(t)
-	defer l.kill()
+	defer l.kill(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)

@@ -73,7 +73,7 @@ type Input struct {
 	Topic     string          `json:"topic"`
 	Key       json.RawMessage `json:"key"`
 	Value     json.RawMessage `json:"value"`
-	Ts        int64           `json:"ts"`
+	TS        int64           `json:"ts"`
 	AdvanceMs *int64          `json:"advanceMs"`
 }
 
@@ -91,7 +91,7 @@ type Result struct {
 type Record struct {
 	K  *string      `json:"k"`
 	V  *string      `json:"v"`
-	Ts int64        `json:"ts"`
+	TS int64        `json:"ts"`
 	H  [][2]*string `json:"h,omitempty"`
 }
 
@@ -102,7 +102,7 @@ func (r Record) String() string {
 		}
 		return *s
 	}
-	return fmt.Sprintf("%s=%s@%d %v", null(r.K), null(r.V), r.Ts, r.H)
+	return fmt.Sprintf("%s=%s@%d %v", null(r.K), null(r.V), r.TS, r.H)
 }
 
 // ErrUnsupported says that a case has a step that this version of Millrace does not have.
@@ -166,7 +166,7 @@ func feed(d *streamstest.Driver, in Input) error {
 	if err != nil {
 		return err
 	}
-	return d.Pipe(topology.Record{Topic: in.Topic, Timestamp: in.Ts, Key: key, Value: value})
+	return d.Pipe(topology.Record{Topic: in.Topic, Timestamp: in.TS, Key: key, Value: value})
 }
 
 // bytesOf encodes a JSON value: a string is its UTF-8 bytes, an integer an 8-byte long, null is null.
@@ -196,7 +196,7 @@ func record(r topology.Record) Record {
 		s := hex.EncodeToString(b)
 		return &s
 	}
-	out := Record{K: text(r.Key), V: text(r.Value), Ts: r.Timestamp}
+	out := Record{K: text(r.Key), V: text(r.Value), TS: r.Timestamp}
 	for _, h := range r.Headers {
 		out.H = append(out.H, [2]*string{&h.Key, text(h.Value)})
 	}

@@ -86,11 +86,11 @@ func each(t *testing.T, name string, f func(c *Case, java *Result)) {
 // TestCompareFails makes sure that the judge can say no.
 func TestCompareFails(t *testing.T) {
 	k, v, w := "61", "31", "32"
-	java := Result{Topics: map[string][]Record{"out": {{K: &k, V: &v, Ts: 1}}}, Describe: "Sub-topology: 0\n  a\n"}
+	java := Result{Topics: map[string][]Record{"out": {{K: &k, V: &v, TS: 1}}}, Describe: "Sub-topology: 0\n  a\n"}
 	for name, change := range map[string]func(*Result){
-		"value":    func(r *Result) { r.Topics = map[string][]Record{"out": {{K: &k, V: &w, Ts: 1}}} },
-		"time":     func(r *Result) { r.Topics = map[string][]Record{"out": {{K: &k, V: &v, Ts: 2}}} },
-		"null":     func(r *Result) { r.Topics = map[string][]Record{"out": {{K: &k, Ts: 1}}} },
+		"value":    func(r *Result) { r.Topics = map[string][]Record{"out": {{K: &k, V: &w, TS: 1}}} },
+		"time":     func(r *Result) { r.Topics = map[string][]Record{"out": {{K: &k, V: &v, TS: 2}}} },
+		"null":     func(r *Result) { r.Topics = map[string][]Record{"out": {{K: &k, TS: 1}}} },
 		"missing":  func(r *Result) { r.Topics = nil },
 		"describe": func(r *Result) { r.Describe = "Sub-topology: 0\n  b\n" },
 		"dropped":  func(r *Result) { r.Dropped = 1 },

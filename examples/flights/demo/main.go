@@ -99,7 +99,7 @@ func runDemo(ctx context.Context, brokers string) (err error) {
 	if err := d.createTopics(ctx); err != nil {
 		return err
 	}
-	defer d.deleteTopics()
+	defer func() { err = errors.Join(err, d.deleteTopics()) }()
 	d.table.say("%d flights of the first quarter of 2001, %d a second, counted by airport and day on %s", len(d.flights), rate, strings.Join(d.brokers, ","))
 	if err := d.play(ctx); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
@@ -122,27 +122,33 @@ func (d *demo) createTopics(ctx context.Context) error {
 }
 
 // deleteTopics removes what the demo made on the cluster, the application's internal topics too.
-func (d *demo) deleteTopics() {
+func (d *demo) deleteTopics() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	topics, err := d.admin.ListTopics(ctx)
 	if err != nil {
-		return
+		return err
 	}
+	var ours []string
 	for _, name := range topics.Names() {
 		if strings.HasPrefix(name, d.application+"-") {
-			d.admin.DeleteTopics(ctx, name)
+			ours = append(ours, name)
 		}
 	}
-	d.admin.DeleteGroups(ctx, d.application)
+	_, err1 := d.admin.DeleteTopics(ctx, ours...)
+	_, err2 := d.admin.DeleteGroups(ctx, d.application)
+	return errors.Join(err1, err2)
 }
 
 // play feeds the flights and kills the instance on the way.
-func (d *demo) play(ctx context.Context) error {
+func (d *demo) play(ctx context.Context) (err error) {
 	showing, stopShowing := context.WithCancel(ctx)
 	shown := make(chan error, 1)
 	go func() { shown <- d.show(showing) }()
-	defer func() { stopShowing(); <-shown }()
+	defer func() {
+		stopShowing()
+		err = errors.Join(err, <-shown)
+	}()
 
 	half, later := len(d.flights)/2, len(d.flights)*3/4
 	in, err := d.start(ctx, "The instance is running.")
@@ -154,14 +160,15 @@ func (d *demo) play(ctx context.Context) error {
 		then func() error
 	}{
 		{half, func() error {
-			in.kill()
+			if err := in.kill(); err != nil {
+				return err
+			}
 			d.table.say("Killed with SIGKILL after %d flights. Starting it again with its state directory ...", half)
 			in, err = d.start(ctx, "")
 			return err
 		}},
 		{later, func() error {
-			in.kill()
-			if err := os.RemoveAll(d.stateDir); err != nil {
+			if err := errors.Join(in.kill(), os.RemoveAll(d.stateDir)); err != nil {
 				return err
 			}
 			d.table.say("Killed again after %d flights, and its state directory removed. Starting it without ...", later)
@@ -171,12 +178,11 @@ func (d *demo) play(ctx context.Context) error {
 		{len(d.flights), func() error { return d.untilProcessed(ctx) }},
 	} {
 		if err := d.feed(ctx, act.upTo); err != nil {
-			in.kill()
-			return err
+			return errors.Join(err, in.kill())
 		}
 		if err := act.then(); err != nil {
 			if in != nil {
-				in.kill()
+				err = errors.Join(err, in.kill())
 			}
 			return err
 		}

@@ -9,14 +9,16 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
 
 // process is the instance, running as a process of its own.
 type process struct {
-	cmd   *exec.Cmd
-	ended chan error
+	cmd    *exec.Cmd
+	ended  chan error
+	killed sync.Once
 }
 
 // start starts the instance and waits until it runs. It says what was restored, or hello where that is not empty.
@@ -35,7 +37,7 @@ func (d *demo) start(ctx context.Context, hello string) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	p := &process{cmd, make(chan error, 1)}
+	p := &process{cmd: cmd, ended: make(chan error, 1)}
 	events := make(chan event)
 	go func() { // ends with the process's output
 		defer close(events)
@@ -72,9 +74,12 @@ func (d *demo) start(ctx context.Context, hello string) (*process, error) {
 }
 
 // kill kills the instance with SIGKILL and waits until it is gone.
-func (p *process) kill() {
-	p.cmd.Process.Kill()
-	<-p.ended
+func (p *process) kill() error {
+	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("killing the instance: %w", err)
+	}
+	p.killed.Do(func() { <-p.ended }) // the exit status says that it was killed
+	return nil
 }
 
 // stop asks the instance to end and waits for it.
@@ -86,7 +91,6 @@ func (p *process) stop() error {
 	case err := <-p.ended:
 		return err
 	case <-time.After(30 * time.Second):
-		p.kill()
-		return errors.New("the instance did not end within 30 s of SIGTERM")
+		return errors.Join(errors.New("the instance did not end within 30 s of SIGTERM"), p.kill())
 	}
 }
