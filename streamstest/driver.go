@@ -81,13 +81,9 @@ func Open(t *topology.Topology, opts ...Option) (*Driver, error) {
 		now: o.start, topics: map[string][]topology.Record{}, read: map[string]int{}, offsets: map[string]int64{},
 		resources: store.NewResources(store.Limits{RecordCache: o.cache}),
 	}
-	part := t.Whole()
-	if o.dir == "" {
-		part = inMemory(part)
-	}
 	var err error
 	d.task, err = task.Open(task.Config{
-		Application: o.application, Topology: t, Part: part, Dir: o.dir, Resources: d.resources, Output: d,
+		Application: o.application, Topology: t, Part: t.Whole(), Dir: o.dir, Volatile: o.dir == "", Resources: d.resources, Output: d,
 		EmitInterval: o.emitInterval, Dropped: func(string, string) { d.dropped++ },
 	})
 	if err != nil {
@@ -96,16 +92,6 @@ func Open(t *topology.Topology, opts ...Option) (*Driver, error) {
 	}
 	d.task.Start(nil)
 	return d, nil
-}
-
-// inMemory returns the sub-topology with all its stores in memory.
-func inMemory(part *topology.Subtopology) *topology.Subtopology {
-	moved := *part
-	moved.Stores = slices.Clone(part.Stores)
-	for i, s := range moved.Stores {
-		moved.Stores[i] = s.InMemory()
-	}
-	return &moved
 }
 
 // Close closes the stores.

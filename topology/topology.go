@@ -165,10 +165,3 @@ func (s *Store) ChangelogName(application string) string {
 	}
 	return application + "-" + s.Name + "-changelog"
 }
-
-// InMemory returns the store with its data in memory.
-func (s *Store) InMemory() *Store {
-	spec := *s.Spec
-	spec.Engine = state.Memory
-	return &Store{&spec, s.Users}
-}

@@ -29,6 +29,7 @@ type Config struct {
 	Partition   int32
 
 	Dir       string // the store's own directory; made, if need be
+	Volatile  bool   // keep the data in memory wherever Spec wants it, with the behaviour that it has there
 	Resources *Resources
 
 	// Log writes a change to the changelog; nil: the store is not logged. The bytes are not changed afterwards.
@@ -64,7 +65,7 @@ type Store struct {
 func Open(c Config) (*Store, error) {
 	s := &Store{Config: c, entries: map[string]*entry{}, position: -1, cached: c.Spec.Cached && c.Resources.limits.RecordCache > 0}
 	s.windowed.init(c.Spec)
-	if c.Spec.Engine == state.Memory {
+	if c.Spec.Engine == state.Memory || c.Volatile {
 		s.engine = openMemory()
 		return s, nil
 	}

@@ -128,6 +128,9 @@ func (w *windowed) hides(key []byte) bool {
 		return false
 	}
 	_, start := SplitWindowKey(key)
+	if w.onDisk && w.timeFirst { // one millisecond longer (AbstractDualSchemaRocksDBSegmentedBytesStore.getActualFrom)
+		return start < w.observed-w.retention
+	}
 	return start <= w.observed-w.retention
 }
 

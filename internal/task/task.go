@@ -29,6 +29,7 @@ type Config struct {
 	Topology    *topology.Topology
 	Part        *topology.Subtopology // what to run; nil: the sub-topology that ID names
 	Dir         string                // the task's state directory; its stores have one each in it
+	Volatile    bool                  // keep all stores in memory
 	Resources   *store.Resources
 	Output      Output
 	Partitions  func(topic string) (int32, error)
@@ -110,7 +111,7 @@ func (t *Task) openStores() error {
 		opened, err := store.Open(store.Config{
 			Spec: s.Spec, Application: t.cfg.Application,
 			Changelog: s.ChangelogName(t.cfg.Application), Partition: t.cfg.ID.Partition,
-			Dir: filepath.Join(t.cfg.Dir, s.Name), Resources: t.cfg.Resources, Log: t.logger(s),
+			Dir: filepath.Join(t.cfg.Dir, s.Name), Volatile: t.cfg.Volatile, Resources: t.cfg.Resources, Log: t.logger(s),
 			Expired: func([]byte, int64) { t.Drop(s.Name, "older than the store's retention") },
 		})
 		if err != nil {
