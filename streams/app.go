@@ -213,7 +213,7 @@ func (a *App) runtimeConfig() runtime.Config {
 	}
 	return runtime.Config{
 		Application: c.application, Topology: c.topology, StateDir: dir, Workers: c.workers,
-		Resources:   store.NewResources(store.Limits{BlockCache: c.blockCache, RecordCache: c.recordCache, Overlay: c.overlay}),
+		Limits:      store.Limits{BlockCache: c.blockCache, RecordCache: c.recordCache, Overlay: c.overlay},
 		Replication: int16(c.replication), Reset: c.resetPolicy(), MaxIdle: c.maxTaskIdle,
 		Undecodable: c.handler(c.undecodable), Failed: c.handler(c.failed), RestoreTasks: 8, StayInGroup: c.stayInGroup,
 		CommitInterval: c.commitInterval, CommitTimeout: c.rebalanceTimeout, PurgeInterval: c.purgeInterval, CleanupDelay: c.cleanupDelay,

@@ -134,8 +134,8 @@ func RecordCache(bytes int64) AppOption { return func(c *appConfig) { c.recordCa
 // made early where they need more. Default 32 MiB; at least 1 MiB. (Java has none: its stores are written at once)
 func Overlay(bytes int64) AppOption { return func(c *appConfig) { c.overlay = bytes } }
 
-// BlockCache sets the memory, in bytes, for what was read of stores on disk, of all stores together. Default 32 MiB.
-// (Java: rocksdb.config.setter, 50 MiB a store)
+// BlockCache sets the memory, in bytes, for what was read of stores on disk, of all stores together. Default 32 MiB; at
+// least 1 MiB. (Java: rocksdb.config.setter, 50 MiB a store)
 func BlockCache(bytes int64) AppOption { return func(c *appConfig) { c.blockCache = bytes } }
 
 // ReplicationFactor sets that of the internal topics which the application makes. Default -1: the broker's default.
@@ -294,7 +294,7 @@ func (c *appConfig) validate() error {
 	check(c.fetchBytes >= 1<<10 && c.fetchPartitionMax >= 1<<10, "option FetchBytes: %d and %d; at least 1024 are needed", c.fetchBytes, c.fetchPartitionMax)
 	check(c.recordCache >= 0, "option RecordCache: %d; it cannot be negative, 0 switches it off", c.recordCache)
 	check(c.overlay >= 1<<20, "option Overlay: %d; at least 1 MiB is needed", c.overlay)
-	check(c.blockCache >= 0, "option BlockCache: %d; it cannot be negative", c.blockCache)
+	check(c.blockCache >= 1<<20, "option BlockCache: %d; at least 1 MiB is needed", c.blockCache)
 	check(c.replication == -1 || c.replication >= 1 && c.replication < 1<<15, "option ReplicationFactor: %d; pass 1 or more, or -1 for the broker's default", c.replication)
 	for name, d := range map[string]time.Duration{
 		"CommitInterval": c.commitInterval, "SessionTimeout": c.sessionTimeout, "HeartbeatInterval": c.heartbeat, "RebalanceTimeout": c.rebalanceTimeout,

@@ -12,7 +12,7 @@ import (
 
 // commitDue says whether to commit: the interval is over, or the stores hold back more than they should.
 func (w *worker) commitDue(now time.Time) bool {
-	return now.Sub(w.lastCommit) >= w.i.cfg.CommitInterval || w.i.cfg.Resources.CommitWanted()
+	return now.Sub(w.lastCommit) >= w.i.cfg.CommitInterval || w.i.stores.CommitWanted()
 }
 
 // commit makes what tasks did last, in this order, so that nothing that was read is forgotten before what came of it

@@ -23,7 +23,7 @@ type Config struct {
 	Topology     *topology.Topology
 	StateDir     string // the base; empty where no state is kept on disk
 	Workers      int
-	Resources    *store.Resources
+	Limits       store.Limits
 	Replication  int16
 	Reset        ResetPolicy
 	MaxIdle      time.Duration
@@ -69,9 +69,11 @@ type Instance struct {
 	layout   *Layout
 	member   Membership
 	restorer *restore.Restorer
+	stores   *store.Resources
 	workers  []*worker
 	slots    map[topology.TaskID]*slot
 	assigned bool // the group has answered once
+	stuck    bool // a worker did not stop: it still uses what it has
 
 	changelogSource Source
 	closeChangelogs func()
@@ -143,6 +145,7 @@ func (i *Instance) begin(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	i.stores = store.NewResources(i.cfg.Limits)
 	i.member = i.ports.NewMembership(MemberInfo{
 		Process: i.dir.ID, Workers: i.cfg.Workers, Topics: i.layout.Topics, Tasks: i.layout.Tasks, Sums: i.localState,
 	})
@@ -284,6 +287,7 @@ func (i *Instance) closeAll(commit bool) error {
 		select {
 		case <-w.ended:
 		case <-ctx.Done():
+			i.stuck = true
 			errs = append(errs, fmt.Errorf("runtime: worker %d did not stop within %v; what its tasks did since the last commit is done "+
 				"again after the next start", w.number, i.cfg.ShutdownTimeout))
 		}
@@ -312,6 +316,9 @@ func (i *Instance) end() error {
 	i.purge.wg.Wait()
 	if i.closeChangelogs != nil {
 		i.closeChangelogs()
+	}
+	if i.stores != nil && !i.stuck {
+		i.stores.Close()
 	}
 	if i.dir != nil {
 		err = errors.Join(err, i.dir.Close())

@@ -11,6 +11,7 @@ import (
 
 	"github.com/millrace/millrace/internal/assign"
 	"github.com/millrace/millrace/internal/restore"
+	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/task"
 	"github.com/millrace/millrace/topology"
 )
@@ -204,16 +205,11 @@ func (i *Instance) prepare(ctx context.Context, s *slot, offsets func() (map[ass
 
 func (i *Instance) prepareTask(ctx context.Context, id topology.TaskID, offsets func() (map[assign.TopicPartition]start, error)) (*running, error) {
 	began := time.Now()
-	out := &outlet{}
-	t, err := task.Open(task.Config{
-		ID: id, Application: i.cfg.Application, Topology: i.cfg.Topology, Dir: i.dir.TaskDir(id), Resources: i.cfg.Resources,
-		Output: out, Partitions: i.partitions(), Undecodable: i.cfg.Undecodable, Failed: i.cfg.Failed, MaxIdle: i.cfg.MaxIdle,
-		Dropped: func(node, reason string) { i.metrics.Dropped(id, node) }, Log: i.log,
-	})
+	r, err := i.openTask(id)
 	if err != nil {
 		return nil, err
 	}
-	r := &running{Task: t, out: out}
+	t := r.Task
 	fail := func(err error) (*running, error) {
 		return nil, errors.Join(err, i.closeTask(t, false))
 	}
@@ -241,6 +237,28 @@ func (i *Instance) prepareTask(ctx context.Context, id topology.TaskID, offsets 
 	i.setRunning(id, true)
 	i.log.Info("task ready", "task", id, "inputs", len(r.inputs), "after", time.Since(began).Round(time.Millisecond))
 	return r, nil
+}
+
+// openTask opens a task. A store whose files cannot be read is put aside, to be restored from its changelog.
+func (i *Instance) openTask(id topology.TaskID) (*running, error) {
+	r := &running{out: &outlet{}}
+	for {
+		t, err := task.Open(task.Config{
+			ID: id, Application: i.cfg.Application, Topology: i.cfg.Topology, Dir: i.dir.TaskDir(id), Resources: i.stores,
+			Output: r.out, Partitions: i.partitions(), Undecodable: i.cfg.Undecodable, Failed: i.cfg.Failed, MaxIdle: i.cfg.MaxIdle,
+			Dropped: func(node, reason string) { i.metrics.Dropped(id, node) }, Log: i.log,
+		})
+		var corrupt *store.CorruptError
+		if errors.As(err, &corrupt) {
+			i.log.Error("a store cannot be read; it is put aside and restored in full", "task", id, "directory", corrupt.Dir, "error", err)
+			if err := putAside(corrupt.Dir); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		r.Task = t
+		return r, err
+	}
 }
 
 // partitions returns a look-up of partition counts for tasks: of the layout, and of what else is written to, which is

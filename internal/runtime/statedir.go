@@ -124,6 +124,19 @@ func (d *StateDir) TaskDir(id topology.TaskID) string {
 	return filepath.Join(d.Path, id.String())
 }
 
+// putAside moves the directory of a store out of the way, for whoever wants to know what happened to it. The one that was
+// there before is removed.
+func putAside(dir string) error {
+	aside := dir + ".corrupt"
+	if err := os.RemoveAll(aside); err != nil {
+		return fmt.Errorf("runtime: %w", err)
+	}
+	if err := os.Rename(dir, aside); err != nil {
+		return fmt.Errorf("runtime: %w", err)
+	}
+	return nil
+}
+
 // Tasks returns the tasks that have a directory.
 func (d *StateDir) Tasks() []topology.TaskID {
 	if d.Path == "" {
