@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -113,6 +115,7 @@ func (p *process) await(s streams.State) {
 
 // stop shuts the process down and waits for it.
 func (p *process) stop() error {
+	p.t.Helper()
 	p.cancel()
 	select {
 	case <-p.ended:
@@ -297,6 +300,66 @@ func committed(t *testing.T, c *kfake.Cluster, topic string) (sum int64) {
 		sum += o.At
 	}
 	return sum
+}
+
+// A store on disk is not restored after an orderly stop; one whose directory lost its last position is restored from
+// where it is, and one without a directory in full.
+func TestAppRestoresWhatIsMissing(t *testing.T) {
+	c := fakeCluster(t, kfake.SeedTopics(1, "in", "out"))
+	topo := countTopology(t, streams.Uncached())
+	dir := t.TempDir()
+	rounds := 0
+	round := func(what string, full bool, from, to int64) {
+		t.Helper()
+		feed(t, c, "in", words(100, 10)...)
+		rounds++
+		p := start(t, c, topo, streams.StateDir(dir))
+		awaitRecords(t, c, "out", what, each(10, 10*rounds))
+		if err := p.stop(); err != nil {
+			t.Fatal(err)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if len(p.events) == 0 {
+			if from != to {
+				t.Errorf("%s: nothing is restored, want %d to %d", what, from, to)
+			}
+			return
+		}
+		last := p.events[len(p.events)-1]
+		if last.Phase != streams.RestoreEnd || last.Full != full || last.Start != from || last.Position != to {
+			t.Errorf("%s: restored %+v, want from %d to %d, full %v", what, last, from, to, full)
+		}
+	}
+	task := filepath.Join(dir, "app", "1_0")
+	round("the first start", true, 0, 0)
+	copied := filepath.Join(t.TempDir(), "1_0")
+	if err := os.CopyFS(copied, os.DirFS(task)); err != nil {
+		t.Fatal(err)
+	}
+	round("after an orderly stop", false, 0, 0)
+	if err := errors.Join(os.RemoveAll(task), os.CopyFS(task, os.DirFS(copied))); err != nil {
+		t.Fatal(err)
+	}
+	round("with the state of a round before", false, 100, 200)
+	if err := os.RemoveAll(task); err != nil {
+		t.Fatal(err)
+	}
+	round("without state", true, 0, 300)
+	for word, n := range totals(readAll(t, c, "out")) {
+		if n != 10*rounds {
+			t.Errorf("%s was counted %d times, want %d", word, n, 10*rounds)
+		}
+	}
+}
+
+// A state directory serves one process.
+func TestAppStateDirInUse(t *testing.T) {
+	c := fakeCluster(t, kfake.SeedTopics(1, "in", "out"))
+	dir := t.TempDir()
+	first := start(t, c, countTopology(t), streams.StateDir(dir))
+	first.await(streams.StateRunning)
+	start(t, c, countTopology(t), streams.StateDir(dir)).awaitError("in use by another process", "option StateDir")
 }
 
 // A second instance takes half of the tasks, and the rest when the first one stops. Tasks are committed before they

@@ -67,7 +67,7 @@ func defaultConfig(application string, t *topology.Topology) *appConfig {
 		stateDir:          filepath.Join(os.TempDir(), "millrace"),
 		workers:           1,
 		commitInterval:    30 * time.Second,
-		bufferedRecords:   1000,
+		bufferedRecords:   4000,
 		recordCache:       10 << 20,
 		overlay:           32 << 20,
 		blockCache:        32 << 20,
@@ -82,8 +82,8 @@ func defaultConfig(application string, t *topology.Topology) *appConfig {
 		deliveryTimeout:   2 * time.Minute,
 		linger:            100 * time.Millisecond,
 		log:               slog.Default(),
-		fetchBytes:        4 << 20,
-		fetchPartitionMax: 1 << 20,
+		fetchBytes:        2 << 20,
+		fetchPartitionMax: 512 << 10,
 	}
 }
 
@@ -116,11 +116,12 @@ func CommitInterval(d time.Duration) AppOption { return func(c *appConfig) { c.c
 func MaxTaskIdle(d time.Duration) AppOption { return func(c *appConfig) { c.maxTaskIdle = d } }
 
 // BufferedRecords sets how many records of a partition may wait to be processed; a partition with more is not fetched
-// until some are. What one fetch brings comes on top. Default 1000; at least 1. (Java: buffered.records.per.partition)
+// until some are. What one fetch brings comes on top. Default 4000, so that the next fetch is there in time; at least 1.
+// (Java: buffered.records.per.partition, 1000)
 func BufferedRecords(n int) AppOption { return func(c *appConfig) { c.bufferedRecords = n } }
 
-// FetchBytes sets how much one response of a broker holds, and how much of one partition. Defaults 4 MiB and 1 MiB; at
-// least 1 KiB. Memory for input is bounded by about three responses a broker. (Java: fetch.max.bytes, 50 MiB, and
+// FetchBytes sets how much one response of a broker holds, and how much of one partition. Defaults 2 MiB and 512
+// KiB; at least 1 KiB. A larger batch comes all the same. Memory for input is bounded by about three responses a broker. (Java: fetch.max.bytes, 50 MiB, and
 // max.partition.fetch.bytes, 1 MiB)
 func FetchBytes(response, partition int) AppOption {
 	return func(c *appConfig) { c.fetchBytes, c.fetchPartitionMax = response, partition }

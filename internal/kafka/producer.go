@@ -48,7 +48,7 @@ type Producer struct {
 
 // maxUnacknowledged bounds the records in the producer besides their bytes: a small record costs more in memory than it
 // weighs.
-const maxUnacknowledged = 10_000
+const maxUnacknowledged = 20_000
 
 // NewProducer makes a producer with a client of its own. It has to be closed.
 func NewProducer(cfg Config, pc ProducerConfig) (*Producer, error) {

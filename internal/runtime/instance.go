@@ -115,22 +115,25 @@ func (i *Instance) Run(ctx context.Context) (err error) {
 	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = nil // asked to stop while it started
 	}
+	err = errors.Join(err, i.end())
+	i.ending(err)
 	if err != nil {
-		i.log.Error("the application fails", "error", err)
-		i.becomePendingError()
-	} else {
-		i.becomePendingShutdown()
-	}
-	if e := i.end(); e != nil && err == nil {
-		err = e
-		i.becomePendingError()
-	}
-	if err != nil {
+		i.log.Error("the application failed", "error", err)
 		i.becomeFailed()
 		return err
 	}
 	i.becomeNotRunning()
 	return nil
+}
+
+// ending is said when the instance begins to end, and again when it knows how it went.
+func (i *Instance) ending(err error) {
+	switch now, _ := i.state.load(); {
+	case err != nil:
+		i.becomePendingError()
+	case now != PendingError:
+		i.becomePendingShutdown()
+	}
 }
 
 // begin does what has to be done before the group is joined.
@@ -213,6 +216,7 @@ func (i *Instance) serve(ctx context.Context) error {
 		memberErr = i.member.Run(memberCtx, i.memberEvents())
 	}()
 	err := i.loop(ctx, memberEnded)
+	i.ending(err)
 	closeErr := i.closeAll(!errors.Is(err, errMember))
 	leave()
 	for ended := false; !ended; { // it may be waiting for an answer
