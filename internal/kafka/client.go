@@ -112,6 +112,9 @@ type dials struct {
 func (d *dials) OnBrokerConnect(meta kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if timeout := net.Error(nil); d.mu.err != nil && errors.As(err, &timeout) && timeout.Timeout() {
+		return // a dial that ended because the wait did says less than the one before
+	}
 	d.mu.addr, d.mu.err = fmt.Sprintf("%s:%d", meta.Host, meta.Port), err
 }
 
