@@ -38,11 +38,13 @@ func countOne[K, V any](_ context.Context, _ K, _ V, n int64, _ bool) (int64, er
 // Options as for [Grouped.Count]; WithValue sets the value's serde. Java: KGroupedStream.reduce. Names:
 // KSTREAM-REDUCE-STATE-STORE-n, KSTREAM-REDUCE-n.
 func (g *Grouped[K, V]) Reduce(f func(result, value V) V, opts ...Option) *Table[K, V] {
+	g.b.function("Reduce", f)
 	return g.reduce("Reduce", func(_ context.Context, a, b V) (V, error) { return f(a, b), nil }, opts)
 }
 
 // TryReduce is [Grouped.Reduce] with a context and an error.
 func (g *Grouped[K, V]) TryReduce(f func(ctx context.Context, result, value V) (V, error), opts ...Option) *Table[K, V] {
+	g.b.function("TryReduce", f)
 	return g.reduce("TryReduce", f, opts)
 }
 
@@ -69,11 +71,13 @@ func reducer[K, V any](f func(ctx context.Context, result, value V) (V, error)) 
 // Options as for [Grouped.Count]; WithValue sets the result's serde. Java: KGroupedStream.aggregate. Names:
 // KSTREAM-AGGREGATE-STATE-STORE-n, KSTREAM-AGGREGATE-n.
 func (g *Grouped[K, V]) Aggregate[A any](init func() A, add func(key K, value V, result A) A, opts ...Option) *Table[K, A] {
+	g.b.function("Aggregate", init, add)
 	return g.TryAggregate(init, func(_ context.Context, k K, v V, a A) (A, error) { return add(k, v, a), nil }, opts...)
 }
 
 // TryAggregate is [Grouped.Aggregate] with a context and an error.
 func (g *Grouped[K, V]) TryAggregate[A any](init func() A, add func(ctx context.Context, key K, value V, result A) (A, error), opts ...Option) *Table[K, A] {
+	g.b.function("TryAggregate", init, add)
 	o := g.b.options("Aggregate", opts, aggregateOptions)
 	return aggregate(g, "Aggregate", "KSTREAM-AGGREGATE-", o, nil, node.Aggregation[K, V, A]{Init: init, Add: adder(add)})
 }

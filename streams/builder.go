@@ -50,6 +50,9 @@ func (b *Builder) Build(opts ...BuildOption) (*topology.Topology, error) {
 		opt(&o)
 	}
 	b.mergeSources()
+	if len(b.root.children) == 0 {
+		b.errs = append(b.errs, errors.New("streams: the program reads no topic; begin with Stream or Table"))
+	}
 	if len(b.errs) > 0 {
 		return nil, errors.Join(b.errs...)
 	}
@@ -109,6 +112,15 @@ func repartitionTopic(prefix string) string {
 // fail keeps an error with the place of the program's call.
 func (b *Builder) fail(format string, args ...any) {
 	b.errs = append(b.errs, fmt.Errorf("streams: "+format+" (%s)", append(args, caller())...))
+}
+
+// function reports functions that a verb is given as nil.
+func (b *Builder) function(verb string, functions ...any) {
+	for _, f := range functions {
+		if reflect.ValueOf(f).IsNil() {
+			b.fail("%s is given no function", verb)
+		}
+	}
 }
 
 // caller returns the file and line outside this package that called into it.

@@ -10,11 +10,13 @@ import (
 //
 // Options: As names the node. Java: KStream.filter. Names: KSTREAM-FILTER-n.
 func (s *Stream[K, V]) Filter(keep func(K, V) bool, opts ...Option) *Stream[K, V] {
+	s.b.function("Filter", keep)
 	return s.filter("Filter", plain2(keep), true, opts)
 }
 
 // TryFilter is [Stream.Filter] with a context and an error.
 func (s *Stream[K, V]) TryFilter(keep func(context.Context, K, V) (bool, error), opts ...Option) *Stream[K, V] {
+	s.b.function("TryFilter", keep)
 	return s.filter("TryFilter", keep, true, opts)
 }
 
@@ -22,11 +24,13 @@ func (s *Stream[K, V]) TryFilter(keep func(context.Context, K, V) (bool, error),
 //
 // Options: As names the node. Java: KStream.filterNot. Names: KSTREAM-FILTER-n.
 func (s *Stream[K, V]) FilterNot(drop func(K, V) bool, opts ...Option) *Stream[K, V] {
+	s.b.function("FilterNot", drop)
 	return s.filter("FilterNot", plain2(drop), false, opts)
 }
 
 // TryFilterNot is [Stream.FilterNot] with a context and an error.
 func (s *Stream[K, V]) TryFilterNot(drop func(context.Context, K, V) (bool, error), opts ...Option) *Stream[K, V] {
+	s.b.function("TryFilterNot", drop)
 	return s.filter("TryFilterNot", drop, false, opts)
 }
 

@@ -13,11 +13,13 @@ import (
 // Options: As names the node; WithKey and WithValue set the serdes of the new types. Java: KStream.flatMap. Names:
 // KSTREAM-FLATMAP-n.
 func (s *Stream[K, V]) FlatMap[K2, V2 any](f func(K, V) iter.Seq2[K2, V2], opts ...Option) *Stream[K2, V2] {
+	s.b.function("FlatMap", f)
 	return flatMap(s, "FlatMap", plain2(f), opts)
 }
 
 // TryFlatMap is [Stream.FlatMap] with a context and an error.
 func (s *Stream[K, V]) TryFlatMap[K2, V2 any](f func(context.Context, K, V) (iter.Seq2[K2, V2], error), opts ...Option) *Stream[K2, V2] {
+	s.b.function("TryFlatMap", f)
 	return flatMap(s, "TryFlatMap", f, opts)
 }
 
@@ -35,11 +37,13 @@ func flatMap[K, V, K2, V2 any](s *Stream[K, V], verb string, f func(context.Cont
 // Options: As names the node; WithValue sets the serde of the new type. Java: KStream.flatMapValues. Names:
 // KSTREAM-FLATMAPVALUES-n.
 func (s *Stream[K, V]) FlatMapValues[V2 any](f func(V) iter.Seq[V2], opts ...Option) *Stream[K, V2] {
+	s.b.function("FlatMapValues", f)
 	return flatMapValues(s, "FlatMapValues", func(_ context.Context, _ K, v V) (iter.Seq[V2], error) { return f(v), nil }, opts)
 }
 
 // TryFlatMapValues is [Stream.FlatMapValues] with a context, the key and an error.
 func (s *Stream[K, V]) TryFlatMapValues[V2 any](f func(context.Context, K, V) (iter.Seq[V2], error), opts ...Option) *Stream[K, V2] {
+	s.b.function("TryFlatMapValues", f)
 	return flatMapValues(s, "TryFlatMapValues", f, opts)
 }
 

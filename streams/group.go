@@ -37,11 +37,13 @@ func (s *Stream[K, V]) GroupByKey(opts ...Option) *Grouped[K, V] {
 // Options: As names the repartition topic and the node; WithKey and WithValue set the serdes. Java: KStream.groupBy.
 // Names: KSTREAM-KEY-SELECT-n.
 func (s *Stream[K, V]) GroupBy[K2 any](f func(K, V) K2, opts ...Option) *Grouped[K2, V] {
+	s.b.function("GroupBy", f)
 	return groupBy(s, "GroupBy", plain2(f), opts)
 }
 
 // TryGroupBy is [Stream.GroupBy] with a context and an error.
 func (s *Stream[K, V]) TryGroupBy[K2 any](f func(context.Context, K, V) (K2, error), opts ...Option) *Grouped[K2, V] {
+	s.b.function("TryGroupBy", f)
 	return groupBy(s, "TryGroupBy", f, opts)
 }
 

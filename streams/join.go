@@ -16,11 +16,13 @@ import (
 // Options: As names the node and the repartition topic; WithKey and WithValue set the serdes of the stream, for the
 // repartition. Java: KStream.join(KTable). Names: KSTREAM-JOIN-n.
 func (s *Stream[K, V]) JoinTable[T, R any](table *Table[K, T], join func(value V, row T) R, opts ...Option) *Stream[K, R] {
+	s.b.function("JoinTable", join)
 	return joinTable(s, table, "JoinTable", false, func(_ context.Context, _ K, v V, row T, _ bool) (R, error) { return join(v, row), nil }, opts)
 }
 
 // TryJoinTable is [Stream.JoinTable] with a context, the key and an error.
 func (s *Stream[K, V]) TryJoinTable[T, R any](table *Table[K, T], join func(ctx context.Context, key K, value V, row T) (R, error), opts ...Option) *Stream[K, R] {
+	s.b.function("TryJoinTable", join)
 	return joinTable(s, table, "TryJoinTable", false, func(ctx context.Context, k K, v V, row T, _ bool) (R, error) { return join(ctx, k, v, row) }, opts)
 }
 
@@ -28,6 +30,7 @@ func (s *Stream[K, V]) TryJoinTable[T, R any](table *Table[K, T], join func(ctx 
 //
 // Java: KStream.leftJoin(KTable). Names: KSTREAM-LEFTJOIN-n.
 func (s *Stream[K, V]) LeftJoinTable[T, R any, O OptValue[T]](table *Table[K, T], join func(value V, row O) R, opts ...Option) *Stream[K, R] {
+	s.b.function("LeftJoinTable", join)
 	return joinTable(s, table, "LeftJoinTable", true, func(_ context.Context, _ K, v V, row T, found bool) (R, error) {
 		return join(v, O(optional(row, found))), nil
 	}, opts)
@@ -35,6 +38,7 @@ func (s *Stream[K, V]) LeftJoinTable[T, R any, O OptValue[T]](table *Table[K, T]
 
 // TryLeftJoinTable is [Stream.LeftJoinTable] with a context, the key and an error.
 func (s *Stream[K, V]) TryLeftJoinTable[T, R any, O OptValue[T]](table *Table[K, T], join func(ctx context.Context, key K, value V, row O) (R, error), opts ...Option) *Stream[K, R] {
+	s.b.function("TryLeftJoinTable", join)
 	return joinTable(s, table, "TryLeftJoinTable", true, func(ctx context.Context, k K, v V, row T, found bool) (R, error) {
 		return join(ctx, k, v, O(optional(row, found)))
 	}, opts)

@@ -13,6 +13,7 @@ import (
 // Options: As names the node; WithKey and WithValue set the serdes of the new types, where they are not those of the old
 // types or of primitives. Java: KStream.map. Names: KSTREAM-MAP-n.
 func (s *Stream[K, V]) Map[K2, V2 any](f func(K, V) (K2, V2), opts ...Option) *Stream[K2, V2] {
+	s.b.function("Map", f)
 	return mapStream(s, "Map", func(_ context.Context, k K, v V) (K2, V2, error) {
 		k2, v2 := f(k, v)
 		return k2, v2, nil
@@ -21,6 +22,7 @@ func (s *Stream[K, V]) Map[K2, V2 any](f func(K, V) (K2, V2), opts ...Option) *S
 
 // TryMap is [Stream.Map] with a context and an error.
 func (s *Stream[K, V]) TryMap[K2, V2 any](f func(context.Context, K, V) (K2, V2, error), opts ...Option) *Stream[K2, V2] {
+	s.b.function("TryMap", f)
 	return mapStream(s, "TryMap", f, opts)
 }
 
@@ -37,11 +39,13 @@ func mapStream[K, V, K2, V2 any](s *Stream[K, V], verb string, f func(context.Co
 // Options: As names the node; WithValue sets the serde of the new type. Java: KStream.mapValues. Names:
 // KSTREAM-MAPVALUES-n.
 func (s *Stream[K, V]) MapValues[V2 any](f func(V) V2, opts ...Option) *Stream[K, V2] {
+	s.b.function("MapValues", f)
 	return mapValues(s, "MapValues", func(_ context.Context, _ K, v V) (V2, error) { return f(v), nil }, opts)
 }
 
 // TryMapValues is [Stream.MapValues] with a context, the key and an error.
 func (s *Stream[K, V]) TryMapValues[V2 any](f func(context.Context, K, V) (V2, error), opts ...Option) *Stream[K, V2] {
+	s.b.function("TryMapValues", f)
 	return mapValues(s, "TryMapValues", f, opts)
 }
 
@@ -59,11 +63,13 @@ func mapValues[K, V, V2 any](s *Stream[K, V], verb string, f func(context.Contex
 // Options: As names the node; WithKey sets the serde of the new type. Java: KStream.selectKey. Names:
 // KSTREAM-KEY-SELECT-n.
 func (s *Stream[K, V]) SelectKey[K2 any](f func(K, V) K2, opts ...Option) *Stream[K2, V] {
+	s.b.function("SelectKey", f)
 	return selectKey(s, "SelectKey", plain2(f), opts)
 }
 
 // TrySelectKey is [Stream.SelectKey] with a context and an error.
 func (s *Stream[K, V]) TrySelectKey[K2 any](f func(context.Context, K, V) (K2, error), opts ...Option) *Stream[K2, V] {
+	s.b.function("TrySelectKey", f)
 	return selectKey(s, "TrySelectKey", f, opts)
 }
 

@@ -11,11 +11,13 @@ import (
 //
 // Options: As names the node. Java: KStream.peek. Names: KSTREAM-PEEK-n.
 func (s *Stream[K, V]) Peek(f func(K, V), opts ...Option) *Stream[K, V] {
+	s.b.function("Peek", f)
 	return s.peek("Peek", plain(f), opts)
 }
 
 // TryPeek is [Stream.Peek] with a context and an error.
 func (s *Stream[K, V]) TryPeek(f func(context.Context, K, V) error, opts ...Option) *Stream[K, V] {
+	s.b.function("TryPeek", f)
 	return s.peek("TryPeek", f, opts)
 }
 
@@ -28,10 +30,14 @@ func (s *Stream[K, V]) peek(verb string, f func(context.Context, K, V) error, op
 // ForEach calls f with each record; the stream ends there. f is not called with a null value.
 //
 // Options: As names the node. Java: KStream.foreach. Names: KSTREAM-FOREACH-n.
-func (s *Stream[K, V]) ForEach(f func(K, V), opts ...Option) { s.forEach("ForEach", plain(f), opts) }
+func (s *Stream[K, V]) ForEach(f func(K, V), opts ...Option) {
+	s.b.function("ForEach", f)
+	s.forEach("ForEach", plain(f), opts)
+}
 
 // TryForEach is [Stream.ForEach] with a context and an error.
 func (s *Stream[K, V]) TryForEach(f func(context.Context, K, V) error, opts ...Option) {
+	s.b.function("TryForEach", f)
 	s.forEach("TryForEach", f, opts)
 }
 

@@ -31,11 +31,13 @@ func (s *Stream[K, V]) Split(opts ...Option) *Splitter[K, V] {
 //
 // Options: As is appended to the splitter's name; by default it is the number of the branch, from 1.
 func (b *Splitter[K, V]) Branch(holds func(K, V) bool, opts ...Option) *Stream[K, V] {
+	b.from.b.function("Branch", holds)
 	return b.TryBranch(plain2(holds), opts...)
 }
 
 // TryBranch is [Splitter.Branch] with a context and an error.
 func (b *Splitter[K, V]) TryBranch(holds func(context.Context, K, V) (bool, error), opts ...Option) *Stream[K, V] {
+	b.from.b.function("TryBranch", holds)
 	if b.defaulted {
 		b.from.b.fail("Branch is called after Default; the default branch comes last")
 	}

@@ -153,11 +153,13 @@ func tableStep(name string, make topology.NewFunc, spec *state.Spec, kept *kept)
 // Options: As names a store and keeps the result there, else it is computed; Named names the node. Java: KTable.filter.
 // Names: KTABLE-FILTER-n.
 func (t *Table[K, V]) Filter(keep func(K, V) bool, opts ...Option) *Table[K, V] {
+	t.b.function("Filter", keep)
 	return t.filter("Filter", plain2(keep), true, opts)
 }
 
 // TryFilter is [Table.Filter] with a context and an error.
 func (t *Table[K, V]) TryFilter(keep func(context.Context, K, V) (bool, error), opts ...Option) *Table[K, V] {
+	t.b.function("TryFilter", keep)
 	return t.filter("TryFilter", keep, true, opts)
 }
 
@@ -165,11 +167,13 @@ func (t *Table[K, V]) TryFilter(keep func(context.Context, K, V) (bool, error), 
 //
 // Options as for Filter. Java: KTable.filterNot. Names: KTABLE-FILTER-n.
 func (t *Table[K, V]) FilterNot(drop func(K, V) bool, opts ...Option) *Table[K, V] {
+	t.b.function("FilterNot", drop)
 	return t.filter("FilterNot", plain2(drop), false, opts)
 }
 
 // TryFilterNot is [Table.FilterNot] with a context and an error.
 func (t *Table[K, V]) TryFilterNot(drop func(context.Context, K, V) (bool, error), opts ...Option) *Table[K, V] {
+	t.b.function("TryFilterNot", drop)
 	return t.filter("TryFilterNot", drop, false, opts)
 }
 
@@ -189,11 +193,13 @@ func (t *Table[K, V]) filter(verb string, keep func(context.Context, K, V) (bool
 // Options: As names a store and keeps the result there, else it is computed; Named names the node; WithValue sets the
 // serde of the new type. Java: KTable.mapValues. Names: KTABLE-MAPVALUES-n.
 func (t *Table[K, V]) MapValues[V2 any](f func(V) V2, opts ...Option) *Table[K, V2] {
+	t.b.function("MapValues", f)
 	return t.TryMapValues(func(_ context.Context, _ K, v V) (V2, error) { return f(v), nil }, opts...)
 }
 
 // TryMapValues is [Table.MapValues] with a context, the key and an error.
 func (t *Table[K, V]) TryMapValues[V2 any](f func(context.Context, K, V) (V2, error), opts ...Option) *Table[K, V2] {
+	t.b.function("TryMapValues", f)
 	o := t.b.options("MapValues", opts, aggregateOptions)
 	key, value := given(t.b, "MapValues", o.key, t.key), given(t.b, "MapValues", o.value, carried[V, V2](t.value))
 	return derived(t, "MapValues", "KTABLE-MAPVALUES-", o, key, value,

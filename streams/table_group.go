@@ -26,6 +26,7 @@ type GroupedTable[K, V any] struct {
 // Options: As names the repartition topic and the node; WithKey and WithValue set the serdes. Java: KTable.groupBy.
 // Names: KTABLE-SELECT-n.
 func (t *Table[K, V]) GroupBy[K2, V2 any](f func(K, V) (K2, V2), opts ...Option) *GroupedTable[K2, V2] {
+	t.b.function("GroupBy", f)
 	return t.TryGroupBy(func(_ context.Context, k K, v V) (K2, V2, error) {
 		k2, v2 := f(k, v)
 		return k2, v2, nil
@@ -34,6 +35,7 @@ func (t *Table[K, V]) GroupBy[K2, V2 any](f func(K, V) (K2, V2), opts ...Option)
 
 // TryGroupBy is [Table.GroupBy] with a context and an error.
 func (t *Table[K, V]) TryGroupBy[K2, V2 any](f func(context.Context, K, V) (K2, V2, error), opts ...Option) *GroupedTable[K2, V2] {
+	t.b.function("TryGroupBy", f)
 	o := t.b.options("GroupBy", opts, nameOption|keyOption|valueOption)
 	name := t.b.nameOr(o.name, "KTABLE-SELECT-")
 	key := serdeFor(t.b, given(t.b, "GroupBy", o.key, carried[K, K2](t.key)), "key", "streams.WithKey")
@@ -61,6 +63,7 @@ func (g *GroupedTable[K, V]) Count(opts ...Option) *Table[K, int64] {
 // Options as for [Grouped.Count]; WithValue sets the value's serde. Java: KGroupedTable.reduce. Names:
 // KTABLE-AGGREGATE-STATE-STORE-n, KTABLE-REDUCE-n.
 func (g *GroupedTable[K, V]) Reduce(add, subtract func(result, value V) V, opts ...Option) *Table[K, V] {
+	g.b.function("Reduce", add, subtract)
 	return g.TryReduce(
 		func(_ context.Context, a, b V) (V, error) { return add(a, b), nil },
 		func(_ context.Context, a, b V) (V, error) { return subtract(a, b), nil }, opts...)
@@ -68,6 +71,7 @@ func (g *GroupedTable[K, V]) Reduce(add, subtract func(result, value V) V, opts 
 
 // TryReduce is [GroupedTable.Reduce] with contexts and errors.
 func (g *GroupedTable[K, V]) TryReduce(add, subtract func(ctx context.Context, result, value V) (V, error), opts ...Option) *Table[K, V] {
+	g.b.function("TryReduce", add, subtract)
 	o := g.b.options("Reduce", opts, aggregateOptions)
 	less := func(ctx context.Context, _ K, v, result V) (V, error) { return subtract(ctx, result, v) }
 	return tableAggregate(g, "Reduce", "KTABLE-REDUCE-", o, g.value, node.Aggregation[K, V, V]{Add: reducer[K](add)}, less)
@@ -79,6 +83,7 @@ func (g *GroupedTable[K, V]) TryReduce(add, subtract func(ctx context.Context, r
 // Options as for [Grouped.Count]; WithValue sets the result's serde. Java: KGroupedTable.aggregate. Names:
 // KTABLE-AGGREGATE-STATE-STORE-n, KTABLE-AGGREGATE-n.
 func (g *GroupedTable[K, V]) Aggregate[A any](init func() A, add, subtract func(key K, value V, result A) A, opts ...Option) *Table[K, A] {
+	g.b.function("Aggregate", init, add, subtract)
 	return g.TryAggregate(init,
 		func(_ context.Context, k K, v V, a A) (A, error) { return add(k, v, a), nil },
 		func(_ context.Context, k K, v V, a A) (A, error) { return subtract(k, v, a), nil }, opts...)
@@ -86,6 +91,7 @@ func (g *GroupedTable[K, V]) Aggregate[A any](init func() A, add, subtract func(
 
 // TryAggregate is [GroupedTable.Aggregate] with contexts and errors.
 func (g *GroupedTable[K, V]) TryAggregate[A any](init func() A, add, subtract func(ctx context.Context, key K, value V, result A) (A, error), opts ...Option) *Table[K, A] {
+	g.b.function("TryAggregate", init, add, subtract)
 	o := g.b.options("Aggregate", opts, aggregateOptions)
 	return tableAggregate(g, "Aggregate", "KTABLE-AGGREGATE-", o, nil, node.Aggregation[K, V, A]{Init: init, Add: adder(add)}, subtract)
 }

@@ -51,11 +51,13 @@ func (w *TimeWindowed[K, V]) Count[W WindowedKey[K]](opts ...Option) *Table[W, i
 //
 // Options as for Count. Java: TimeWindowedKStream.reduce. Names: KSTREAM-REDUCE-STATE-STORE-n, KSTREAM-REDUCE-n.
 func (w *TimeWindowed[K, V]) Reduce[W WindowedKey[K]](f func(result, value V) V, opts ...Option) *Table[W, V] {
+	w.group.b.function("Reduce", f)
 	return w.TryReduce[W](func(_ context.Context, a, b V) (V, error) { return f(a, b), nil }, opts...)
 }
 
 // TryReduce is [TimeWindowed.Reduce] with a context and an error.
 func (w *TimeWindowed[K, V]) TryReduce[W WindowedKey[K]](f func(ctx context.Context, result, value V) (V, error), opts ...Option) *Table[W, V] {
+	w.group.b.function("TryReduce", f)
 	o := w.group.b.options("Reduce", opts, windowedOptions)
 	return windowAggregate[K, V, V, W](w, "Reduce", "KSTREAM-REDUCE-", o, w.group.value, node.Aggregation[K, V, V]{Add: reducer[K](f)})
 }
@@ -65,11 +67,13 @@ func (w *TimeWindowed[K, V]) TryReduce[W WindowedKey[K]](f func(ctx context.Cont
 // Options as for Count. Java: TimeWindowedKStream.aggregate. Names: KSTREAM-AGGREGATE-STATE-STORE-n,
 // KSTREAM-AGGREGATE-n.
 func (w *TimeWindowed[K, V]) Aggregate[A any, W WindowedKey[K]](init func() A, add func(key K, value V, result A) A, opts ...Option) *Table[W, A] {
+	w.group.b.function("Aggregate", init, add)
 	return w.TryAggregate[A, W](init, func(_ context.Context, k K, v V, a A) (A, error) { return add(k, v, a), nil }, opts...)
 }
 
 // TryAggregate is [TimeWindowed.Aggregate] with a context and an error.
 func (w *TimeWindowed[K, V]) TryAggregate[A any, W WindowedKey[K]](init func() A, add func(ctx context.Context, key K, value V, result A) (A, error), opts ...Option) *Table[W, A] {
+	w.group.b.function("TryAggregate", init, add)
 	o := w.group.b.options("Aggregate", opts, windowedOptions)
 	return windowAggregate[K, V, A, W](w, "Aggregate", "KSTREAM-AGGREGATE-", o, nil, node.Aggregation[K, V, A]{Init: init, Add: adder(add)})
 }

@@ -1,0 +1,124 @@
+package streams_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/serde"
+	"github.com/millrace/millrace/streams"
+)
+
+type order struct{ ID, Customer string }
+
+// TestBuildSaysWhatIsWrong makes each mistake, and looks for the thing, the remedy and the place in the error.
+func TestBuildSaysWhatIsWrong(t *testing.T) {
+	str := serde.String
+	lines := func(b *streams.Builder) *streams.Stream[string, string] { return b.Stream("lines", str, str) }
+	words := func(b *streams.Builder) *streams.Grouped[string, string] { return lines(b).GroupByKey() }
+	key := func(_, v string) string { return v }
+	yes := func(_, _ string) bool { return true }
+	concat := func(a, b string) string { return a + b }
+
+	for name, mistake := range map[string]struct {
+		make func(b *streams.Builder)
+		says []string
+	}{
+		"no serde for a type": {func(b *streams.Builder) {
+			lines(b).MapValues(func(v string) order { return order{v, v} }).To("out")
+		}, []string{"no serde for the value type streams_test.order", "streams.WithValue(serde.JSON["}},
+		"a serde of another type":     {func(b *streams.Builder) { lines(b).To("out", streams.WithValue(serde.Int64)) }, []string{"To", "serde of another type"}},
+		"an option that does not fit": {func(b *streams.Builder) { lines(b).Filter(yes, streams.Retention(time.Hour)) }, []string{"Filter does not take Retention"}},
+		"a bad name":                  {func(b *streams.Builder) { lines(b).Filter(yes, streams.As("a b")) }, []string{`"a b"`, "a-z A-Z 0-9 . _ -"}},
+		"an empty name":               {func(b *streams.Builder) { words(b).Count(streams.As("")) }, []string{"Count", "name is empty"}},
+		"a long name":                 {func(b *streams.Builder) { words(b).Count(streams.As(strings.Repeat("x", 250))) }, []string{"250 characters", "249"}},
+		"two nodes of one name": {func(b *streams.Builder) {
+			lines(b).Filter(yes, streams.As("same"))
+			lines(b).Filter(yes, streams.As("same"))
+		}, []string{`two nodes have the name "same"`}},
+		"two stores of one name": {func(b *streams.Builder) {
+			words(b).Count(streams.As("same"))
+			words(b).Reduce(concat, streams.As("same"))
+		}, []string{`two stores have the name "same"`}},
+		"a topic of two types": {func(b *streams.Builder) {
+			lines(b)
+			b.Stream("lines", str, serde.Int64)
+		}, []string{`"lines"`, "string and int64", "read it once and map it"}},
+		"overlapping topics": {func(b *streams.Builder) {
+			lines(b)
+			b.Stream([]string{"lines", "more"}, str, str)
+		}, []string{`"lines"`, "two sources"}},
+		"a topic twice":        {func(b *streams.Builder) { b.Stream([]string{"a", "a"}, str, str) }, []string{`topic "a" twice`}},
+		"no topic":             {func(b *streams.Builder) { b.Stream([]string{}, str, str) }, []string{"reads no topic"}},
+		"a bad topic":          {func(b *streams.Builder) { b.Stream("a topic", str, str) }, []string{`"a topic" is no name of a topic`}},
+		"a sink without topic": {func(b *streams.Builder) { lines(b).To("") }, []string{`"" is no name of a topic`}},
+		"a topic as stream and table": {func(b *streams.Builder) {
+			lines(b)
+			b.Table("lines", str, str)
+		}, []string{`topic "lines" is read by source`}},
+		"windows of size 0":        {func(b *streams.Builder) { words(b).WindowedBy(streams.Tumbling(0)).Count() }, []string{"size 0s", "at least 1ms"}},
+		"negative windows":         {func(b *streams.Builder) { words(b).WindowedBy(streams.Tumbling(-time.Second)).Count() }, []string{"size -1s"}},
+		"negative grace":           {func(b *streams.Builder) { words(b).WindowedBy(streams.Tumbling(1e9).Grace(-1e9)).Count() }, []string{"grace period -1s", "negative"}},
+		"windows that leave gaps":  {func(b *streams.Builder) { words(b).WindowedBy(streams.Hopping(1e9, 2e9)).Count() }, []string{"advance by 2s"}},
+		"windows that stand still": {func(b *streams.Builder) { words(b).WindowedBy(streams.Hopping(1e9, 0)).Count() }, []string{"advance by 0s"}},
+		"windows of nanoseconds":   {func(b *streams.Builder) { words(b).WindowedBy(streams.Tumbling(time.Microsecond)).Count() }, []string{"1µs", "whole milliseconds"}},
+		"retention below the window": {func(b *streams.Builder) {
+			words(b).WindowedBy(streams.Tumbling(time.Hour)).Count(streams.Retention(time.Minute))
+		}, []string{"keeps windows for 1m0s", "1h0m0s"}},
+		"a stream of another builder": {func(b *streams.Builder) { lines(b).Merge(lines(streams.NewBuilder())) }, []string{"Merge takes a stream of the same Builder"}},
+		"no stream to merge":          {func(b *streams.Builder) { lines(b).Merge(nil) }, []string{"Merge takes a stream"}},
+		"a table of another builder":  {func(b *streams.Builder) { lines(b).JoinTable(streams.NewBuilder().Table("t", str, str), concat) }, []string{"JoinTable takes a table of the same Builder"}},
+		"no table to join":            {func(b *streams.Builder) { lines(b).JoinTable((*streams.Table[string, string])(nil), concat) }, []string{"JoinTable takes a table"}},
+		"a branch after the default":  {func(b *streams.Builder) { s := lines(b).Split(); s.Default(); s.Branch(yes) }, []string{"Branch is called after Default"}},
+		"two defaults": {func(b *streams.Builder) {
+			s := lines(b).Split()
+			s.Default(streams.As("a"))
+			s.Default(streams.As("b"))
+		}, []string{"Default is called twice"}},
+		"no partitions": {func(b *streams.Builder) { lines(b).Repartition(streams.Partitions(-1)) }, []string{"Partitions(-1)", "at least one"}},
+		"an extractor of other types": {func(b *streams.Builder) {
+			b.Stream("lines", str, str, streams.EventTime(func(int64, int64) time.Time { return time.Time{} }))
+		}, []string{"EventTime is given a func(int64, int64)", "func(string, string) time.Time"}},
+		"no function": {func(b *streams.Builder) { lines(b).Filter(nil) }, []string{"Filter is given no function"}},
+		"no function with an error": {func(b *streams.Builder) {
+			lines(b).TryMapValues((func(context.Context, string, string) (string, error))(nil))
+		}, []string{"TryMapValues is given no function"}},
+		"no key function": {func(b *streams.Builder) { lines(b).GroupBy((func(string, string) string)(nil)).Count() }, []string{"GroupBy is given no function"}},
+		"no initializer":  {func(b *streams.Builder) { words(b).Aggregate(nil, func(_, v, a string) string { return a + v }) }, []string{"Aggregate is given no function"}},
+		"no source":       {func(*streams.Builder) {}, []string{"reads no topic"}},
+		"a store of the same name as another table's": {func(b *streams.Builder) {
+			b.Table("t", str, str, streams.As("store"))
+			lines(b).GroupBy(key).Count(streams.As("store"))
+		}, []string{`two stores have the name "store"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := streams.NewBuilder()
+			mistake.make(b)
+			_, err := b.Build()
+			if err == nil {
+				t.Fatal("Build says nothing")
+			}
+			for _, want := range mistake.says {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the error does not say %q:\n%v", want, err)
+				}
+			}
+		})
+	}
+}
+
+// TestErrorsHaveTheirPlace: the error names the line of the call, and all mistakes are reported at once.
+func TestErrorsHaveTheirPlace(t *testing.T) {
+	b := streams.NewBuilder()
+	s := b.Stream("lines", serde.String, serde.String)
+	s.Filter(nil)
+	s.To("a topic")
+	_, err := b.Build()
+	if err == nil {
+		t.Fatal("Build says nothing")
+	}
+	if n := strings.Count(err.Error(), "errors_test.go:"); n != 2 {
+		t.Errorf("%d of 2 mistakes have their place:\n%v", n, err)
+	}
+}
