@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/millrace/millrace/internal/store"
@@ -17,8 +16,17 @@ import (
 	"github.com/millrace/millrace/topology"
 )
 
+// T is what a driver needs of a test; *testing.T, *testing.B and *testing.F have it.
+type T interface {
+	Helper()
+	Cleanup(func())
+	Error(args ...any)
+	Fatal(args ...any)
+}
+
 // Driver runs a topology. It is used from one goroutine.
 type Driver struct {
+	t         T
 	task      *task.Task
 	resources *store.Resources
 	now       time.Time
@@ -57,28 +65,29 @@ func RecordCache(bytes int64) Option { return func(o *options) { o.cache = bytes
 func EmitInterval(d time.Duration) Option { return func(o *options) { o.emitInterval = &d } }
 
 // New starts a driver that ends with the test. It fails the test where the topology cannot run.
-func New(tb testing.TB, t *topology.Topology, opts ...Option) *Driver {
-	tb.Helper()
+func New(test T, t *topology.Topology, opts ...Option) *Driver {
+	test.Helper()
 	d, err := Open(t, opts...)
 	if err != nil {
-		tb.Fatal(err)
+		test.Fatal(err)
 	}
-	tb.Cleanup(func() {
+	d.t = test
+	test.Cleanup(func() {
 		if err := d.Close(); err != nil {
-			tb.Error(err)
+			test.Error(err)
 		}
 	})
 	return d
 }
 
-// Open starts a driver, to be closed by its user.
+// Open starts a driver without a test, to be closed by its user: what an Input or Output cannot do panics.
 func Open(t *topology.Topology, opts ...Option) (*Driver, error) {
 	o := options{application: "app", start: time.Now(), cache: 10 << 20}
 	for _, opt := range opts {
 		opt(&o)
 	}
 	d := &Driver{
-		now: o.start, topics: map[string][]topology.Record{}, read: map[string]int{}, offsets: map[string]int64{},
+		t: panics{}, now: o.start, topics: map[string][]topology.Record{}, read: map[string]int{}, offsets: map[string]int64{},
 		resources: store.NewResources(store.Limits{RecordCache: o.cache}),
 	}
 	var err error
@@ -93,6 +102,14 @@ func Open(t *topology.Topology, opts ...Option) (*Driver, error) {
 	d.task.Start(nil)
 	return d, nil
 }
+
+// panics is a test that fails by a panic.
+type panics struct{}
+
+func (panics) Helper()           {}
+func (panics) Cleanup(func())    {}
+func (panics) Error(args ...any) { panic(fmt.Sprint(args...)) }
+func (panics) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 
 // Close closes the stores.
 func (d *Driver) Close() error {

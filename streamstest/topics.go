@@ -2,7 +2,6 @@ package streamstest
 
 import (
 	"fmt"
-	"testing"
 	"time"
 
 	"github.com/millrace/millrace/serde"
@@ -11,7 +10,6 @@ import (
 
 // Input writes typed records to an input topic.
 type Input[K, V any] struct {
-	tb    testing.TB
 	d     *Driver
 	topic string
 	key   serde.Serde[K]
@@ -19,43 +17,43 @@ type Input[K, V any] struct {
 }
 
 // Input returns a writer to an input topic. What goes wrong fails the test.
-func (d *Driver) Input[K, V any](tb testing.TB, topic string, key serde.Serde[K], value serde.Serde[V]) *Input[K, V] {
-	return &Input[K, V]{tb, d, topic, key, value}
+func (d *Driver) Input[K, V any](topic string, key serde.Serde[K], value serde.Serde[V]) *Input[K, V] {
+	return &Input[K, V]{d, topic, key, value}
 }
 
 // Send sends a record with the time of the wall clock.
 func (in *Input[K, V]) Send(key K, value V) {
-	in.tb.Helper()
+	in.d.t.Helper()
 	in.SendAt(key, value, in.d.now)
 }
 
 // SendAt sends a record with a timestamp. A null Opt is sent as null.
 func (in *Input[K, V]) SendAt(key K, value V, at time.Time) {
-	in.tb.Helper()
-	in.pipe(at, encoded(in.tb, in.key, key), encoded(in.tb, in.value, value))
+	in.d.t.Helper()
+	in.pipe(at, encoded(in.d.t, in.key, key), encoded(in.d.t, in.value, value))
 }
 
 // Delete sends a record with a null value.
 func (in *Input[K, V]) Delete(key K, at time.Time) {
-	in.tb.Helper()
-	in.pipe(at, encoded(in.tb, in.key, key), nil)
+	in.d.t.Helper()
+	in.pipe(at, encoded(in.d.t, in.key, key), nil)
 }
 
 func (in *Input[K, V]) pipe(at time.Time, key, value []byte) {
-	in.tb.Helper()
+	in.d.t.Helper()
 	if err := in.d.Pipe(topology.Record{Topic: in.topic, Timestamp: at.UnixMilli(), Key: key, Value: value}); err != nil {
-		in.tb.Fatal(err)
+		in.d.t.Fatal(err)
 	}
 }
 
-func encoded[T any](tb testing.TB, s serde.Serde[T], v T) []byte {
-	tb.Helper()
-	if null := serde.NullTest[T](); null != nil && null(v) {
+func encoded[V any](t T, s serde.Serde[V], v V) []byte {
+	t.Helper()
+	if null := serde.NullTest[V](); null != nil && null(v) {
 		return nil
 	}
 	b, err := s.Append([]byte{}, v)
 	if err != nil {
-		tb.Fatal(err)
+		t.Fatal(err)
 	}
 	return b
 }
@@ -78,7 +76,6 @@ func (r Record[K, V]) String() string {
 
 // Output reads typed records of a topic that the topology writes.
 type Output[K, V any] struct {
-	tb    testing.TB
 	d     *Driver
 	topic string
 	key   serde.Serde[K]
@@ -86,13 +83,13 @@ type Output[K, V any] struct {
 }
 
 // Output returns a reader of a topic, by its name in Kafka. What goes wrong fails the test.
-func (d *Driver) Output[K, V any](tb testing.TB, topic string, key serde.Serde[K], value serde.Serde[V]) *Output[K, V] {
-	return &Output[K, V]{tb, d, topic, key, value}
+func (d *Driver) Output[K, V any](topic string, key serde.Serde[K], value serde.Serde[V]) *Output[K, V] {
+	return &Output[K, V]{d, topic, key, value}
 }
 
 // Next returns the next record that was not read yet; ok is false where there is none.
 func (out *Output[K, V]) Next() (r Record[K, V], ok bool) {
-	out.tb.Helper()
+	out.d.t.Helper()
 	n := out.d.read[out.topic]
 	if n == len(out.d.topics[out.topic]) {
 		return r, false
@@ -102,12 +99,12 @@ func (out *Output[K, V]) Next() (r Record[K, V], ok bool) {
 	var err error
 	if raw.Key != nil {
 		if r.Key, err = out.key.Decode(raw.Key); err != nil {
-			out.tb.Fatalf("decoding a key of topic %q: %v", out.topic, err)
+			out.d.t.Fatal(fmt.Errorf("decoding a key of topic %q: %w", out.topic, err))
 		}
 	}
 	if r.Null = raw.Value == nil; !r.Null {
 		if r.Value, err = out.value.Decode(raw.Value); err != nil {
-			out.tb.Fatalf("decoding a value of topic %q: %v", out.topic, err)
+			out.d.t.Fatal(fmt.Errorf("decoding a value of topic %q: %w", out.topic, err))
 		}
 	}
 	r.Time = time.UnixMilli(raw.Timestamp)
@@ -116,7 +113,7 @@ func (out *Output[K, V]) Next() (r Record[K, V], ok bool) {
 
 // All returns all records that were not read yet.
 func (out *Output[K, V]) All() []Record[K, V] {
-	out.tb.Helper()
+	out.d.t.Helper()
 	var all []Record[K, V]
 	for {
 		r, ok := out.Next()
