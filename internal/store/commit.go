@@ -122,4 +122,4 @@ func (s *Store) Restore(records []topology.Record, next int64) error {
 }
 
 // RestoreDone lets what was restored reach the disk, so that a crash soon after does not cost it.
-func (s *Store) RestoreDone() error { return s.engine.settle(false) }
+func (s *Store) RestoreDone() error { return s.engine.settle() }

@@ -18,8 +18,8 @@ type engine interface {
 	// the next one.
 	scan(lo, hi []byte) iter.Seq2[pair, error]
 
-	// settle lets what was applied reach the disk soon, now if wait.
-	settle(wait bool) error
+	// settle lets what was applied reach the disk soon, without waiting for more.
+	settle() error
 
 	// empty removes everything.
 	empty() error

@@ -58,7 +58,7 @@ func (m *memoryBatch) removeRange(lo, hi []byte) error {
 
 func (m *memoryBatch) apply() error { return nil }
 
-func (m *memory) settle(bool) error { return nil }
+func (m *memory) settle() error { return nil }
 
 func (m *memory) empty() error {
 	m.tree.Clear()

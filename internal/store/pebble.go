@@ -2,9 +2,12 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"os"
 	"path/filepath"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -19,15 +22,24 @@ const (
 	// What was applied is written to a file once it is this much, or this old when more comes.
 	settleBytes = 1 << 20
 	settleAfter = time.Second
+
+	// What is applied waits for the last settling once it is this much more.
+	stallBytes = 2 * memTable
 )
 
 // disk is the engine on Pebble.
 type disk struct {
 	db       *pebble.DB
 	dir      string
+	lock     *pebble.Lock
 	pending  int       // bytes applied since the last settling
 	settled  time.Time // of the last settling
 	settling <-chan struct{}
+
+	// The first error of Pebble's own goroutines, once failed is closed: what is applied does not reach the disk.
+	failed chan struct{}
+	once   sync.Once
+	err    error
 }
 
 // openDisk opens the engine in a directory, which it makes. A directory that cannot be read is a *CorruptError.
@@ -35,8 +47,13 @@ func openDisk(dir string, r *Resources) (*disk, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
 	}
+	d := &disk{dir: dir, settled: time.Now(), failed: make(chan struct{})}
 	opts := &pebble.Options{
-		Cache: r.blocks, FileCache: r.files, Logger: quiet{},
+		FS: r.fs, Cache: r.blocks, FileCache: r.files, Logger: quiet{},
+		EventListener: &pebble.EventListener{
+			DataCorruption:  func(pebble.DataCorruptionInfo) {}, // whoever reads gets the error; by default the process ends
+			BackgroundError: d.fail,
+		},
 		DisableWAL:                  true,
 		MemTableSize:                memTable,
 		MemTableStopWritesThreshold: 4,
@@ -49,14 +66,33 @@ func openDisk(dir string, r *Resources) (*disk, error) {
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
-	db, err := pebble.Open(dir, opts)
-	if err != nil {
-		if errors.Is(err, pebble.ErrCorruption) || pebble.IsCorruptionError(err) || hasManifest(dir) && !errors.Is(err, os.ErrPermission) {
-			return nil, &CorruptError{dir, err}
-		}
+	if err := d.open(opts); err != nil {
 		return nil, err
 	}
-	return &disk{db: db, dir: dir, settled: time.Now()}, nil
+	return d, nil
+}
+
+func (d *disk) open(opts *pebble.Options) error {
+	lock, err := pebble.LockDirectory(d.dir, opts.FS)
+	if err != nil {
+		return fmt.Errorf("the directory %s is in use by another task or process: %w", d.dir, err)
+	}
+	opts.Lock = lock
+	if d.db, err = pebble.Open(d.dir, opts); err != nil {
+		if !environmental(err) && hasManifest(d.dir) {
+			err = &CorruptError{d.dir, err}
+		}
+		return errors.Join(err, lock.Close())
+	}
+	d.lock = lock
+	return nil
+}
+
+// environmental says whether an error is the system's, so that it says nothing about the data: too many open files, no
+// permission. A file that is missing is the data's.
+func environmental(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno) && errno != syscall.ENOENT
 }
 
 // hasManifest says whether a store was in the directory before: then it is the data that cannot be opened.
@@ -109,7 +145,10 @@ func (b *diskBatch) remove(key []byte) error         { return b.b.Delete(key, ni
 func (b *diskBatch) removeRange(lo, hi []byte) error { return b.b.DeleteRange(lo, hi, nil) }
 
 func (b *diskBatch) apply() error {
-	b.d.pending += b.b.Len()
+	if err := b.d.failure(); err != nil {
+		return errors.Join(err, b.b.Close())
+	}
+	n := b.b.Len()
 	err := b.b.Commit(pebble.NoSync)
 	if e := b.b.Close(); err == nil {
 		err = e
@@ -117,45 +156,87 @@ func (b *diskBatch) apply() error {
 	if err != nil {
 		return b.d.corrupt(err)
 	}
-	if b.d.pending >= settleBytes || time.Since(b.d.settled) >= settleAfter {
-		return b.d.settle(false)
-	}
-	return nil
+	return b.d.applied(n)
 }
 
-func (d *disk) settle(wait bool) error {
-	if d.pending == 0 && !wait {
+// applied counts what was applied, and settles it when it is due and no settling is under way; what comes much faster
+// than the disk takes it waits.
+func (d *disk) applied(n int) error {
+	d.pending += n
+	if d.pending < settleBytes && time.Since(d.settled) < settleAfter {
+		return nil
+	}
+	if d.settling != nil && d.pending < stallBytes {
+		select {
+		case <-d.settling:
+		default:
+			return nil
+		}
+	}
+	if err := d.wait(); err != nil {
+		return err
+	}
+	return d.settle()
+}
+
+func (d *disk) settle() error {
+	if d.pending == 0 {
+		return nil
+	}
+	d.pending, d.settled = 0, time.Now()
+	var err error
+	d.settling, err = d.db.AsyncFlush()
+	return d.corrupt(err)
+}
+
+// wait waits until the last settling has ended. It does not leave that to Pebble, which would try, and block, for ever
+// on a full disk.
+func (d *disk) wait() error {
+	if d.settling == nil {
 		return nil
 	}
 	select {
 	case <-d.settling:
+		return nil
+	case <-d.failed:
+		return d.failure()
+	}
+}
+
+// fail keeps the first error of the background.
+func (d *disk) fail(err error) {
+	d.once.Do(func() {
+		d.err = err
+		close(d.failed)
+	})
+}
+
+// failure returns the error of the background, if there is one.
+func (d *disk) failure() error {
+	select {
+	case <-d.failed:
+		return d.corrupt(fmt.Errorf("writing to %s: %w", d.dir, d.err))
 	default:
-		if d.settling != nil && !wait {
-			return nil // one is under way; what came since waits for the next
-		}
+		return nil
 	}
-	d.pending, d.settled = 0, time.Now()
-	if wait {
-		return d.corrupt(d.db.Flush())
-	}
-	done, err := d.db.AsyncFlush()
-	d.settling = done
-	return d.corrupt(err)
 }
 
 func (d *disk) empty() error {
 	if err := d.db.DeleteRange([]byte{0}, []byte{0xff}, pebble.NoSync); err != nil {
 		return d.corrupt(err)
 	}
-	return d.settle(true)
+	return d.applied(1)
 }
 
 func (d *disk) close() error {
-	err := d.settle(true)
-	if e := d.db.Close(); err == nil {
-		err = e
+	err := d.failure()
+	if err == nil {
+		err = d.settle()
 	}
-	return err
+	if err == nil {
+		err = d.wait()
+	}
+	return errors.Join(err, d.db.Close(), d.lock.Close())
 }
 
 // corrupt marks errors that mean that the data cannot be trusted.

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // Limits bound the memory of all stores of a process together, in bytes. What is 0 has its default, except RecordCache.
@@ -26,6 +27,7 @@ type Limits struct {
 // Resources are what all stores of a process share. They may be used from many goroutines.
 type Resources struct {
 	limits                Limits
+	fs                    vfs.FS
 	blocks                *pebble.Cache
 	files                 *pebble.FileCache
 	dirty, overlay, clean atomic.Int64
@@ -41,7 +43,7 @@ func NewResources(l Limits) *Resources {
 	def(&l.BlockCache, 32<<20)
 	def(&l.Overlay, 32<<20)
 	def(&l.ReadCache, 16<<20)
-	return &Resources{limits: l, blocks: pebble.NewCache(l.BlockCache), files: pebble.NewFileCache(4, 1024)}
+	return &Resources{limits: l, fs: vfs.Default, blocks: pebble.NewCache(l.BlockCache), files: pebble.NewFileCache(4, 1024)}
 }
 
 // CommitWanted says that the overlay is full: a commit would empty it.
