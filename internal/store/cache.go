@@ -10,6 +10,9 @@ import (
 func (s *Store) Get(key []byte) (Value, error) {
 	if e := s.entries[string(key)]; e != nil {
 		e.recent = true
+		if !e.dirty && s.hides(key) {
+			return Value{}, nil
+		}
 		return e.value, nil
 	}
 	v, err := s.load(key)
@@ -51,7 +54,7 @@ func (s *Store) Put(key []byte, v Value, origin *topology.Record) error {
 	}
 	e.set(v)
 	e.origin = *origin
-	e.origin.Key, e.origin.Value = nil, nil
+	e.origin.Key, e.origin.Value, e.origin.Headers = nil, nil, cloneHeaders(origin.Headers)
 	e.dirty, e.recent = true, true
 	s.dirty.push(e)
 	s.count(e)
@@ -128,7 +131,10 @@ func (s *Store) FlushCache() error {
 func (s *Store) flushOne(e *entry) (err error) {
 	key := unsafe.Slice(unsafe.StringData(e.key), len(e.key)) // read only
 	older := e.below
-	if s.flush != nil && !e.belowKnown && (s.needOld || e.value.Bytes == nil) {
+	switch {
+	case e.belowKnown && s.hides(key):
+		older = Value{}
+	case s.flush != nil && !e.belowKnown && (s.needOld || e.value.Bytes == nil):
 		if older, err = s.load(key); err != nil {
 			return err
 		}

@@ -88,6 +88,7 @@ func (s *Store) advance(b batch, position int64) error {
 	if position >= 0 {
 		s.position = position
 	}
+	s.committed = s.observed
 	return nil
 }
 
@@ -99,6 +100,7 @@ func (s *Store) Abandon() {
 		}
 	}
 	s.dirty, s.overlay = list{}, nil
+	s.observed = s.committed
 }
 
 // Restore applies records of the changelog, in their order, and takes over the position after them. It goes past the
@@ -110,6 +112,9 @@ func (s *Store) Restore(records []topology.Record, next int64) error {
 	b := s.engine.batch()
 	for i := range records {
 		r := &records[i]
+		if s.window && r.Key != nil && len(r.Key) < windowSuffix {
+			return fmt.Errorf("%s: a key of %d bytes is not one of a window store; is this the changelog of another store?", r.Place(), len(r.Key))
+		}
 		if r.Key == nil || !s.restorable(r.Key) {
 			continue
 		}

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"bytes"
+	"strings"
 	"sync/atomic"
 
 	"github.com/millrace/millrace/topology"
@@ -87,4 +89,16 @@ func (l *list) remove(e *entry) {
 	}
 	e.prev, e.next = nil, nil
 	l.n--
+}
+
+// cloneHeaders copies headers: those of a record that was fetched share the memory of all records fetched with it.
+func cloneHeaders(headers []topology.Header) []topology.Header {
+	if len(headers) == 0 {
+		return nil
+	}
+	cloned := make([]topology.Header, len(headers))
+	for i, h := range headers {
+		cloned[i] = topology.Header{Key: strings.Clone(h.Key), Value: bytes.Clone(h.Value)}
+	}
+	return cloned
 }

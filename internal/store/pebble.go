@@ -4,14 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"os"
-	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 const (
@@ -44,7 +45,7 @@ type disk struct {
 
 // openDisk opens the engine in a directory, which it makes. A directory that cannot be read is a *CorruptError.
 func openDisk(dir string, r *Resources) (*disk, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := r.fs.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
 	}
 	d := &disk{dir: dir, settled: time.Now(), failed: make(chan struct{})}
@@ -79,7 +80,7 @@ func (d *disk) open(opts *pebble.Options) error {
 	}
 	opts.Lock = lock
 	if d.db, err = pebble.Open(d.dir, opts); err != nil {
-		if !environmental(err) && hasManifest(d.dir) {
+		if !environmental(err) && hasManifest(opts.FS, d.dir) {
 			err = &CorruptError{d.dir, err}
 		}
 		return errors.Join(err, lock.Close())
@@ -96,9 +97,9 @@ func environmental(err error) bool {
 }
 
 // hasManifest says whether a store was in the directory before: then it is the data that cannot be opened.
-func hasManifest(dir string) bool {
-	found, _ := filepath.Glob(filepath.Join(dir, "MANIFEST-*"))
-	return len(found) > 0
+func hasManifest(fs vfs.FS, dir string) bool {
+	names, _ := fs.List(dir)
+	return slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, "MANIFEST-") })
 }
 
 func (d *disk) get(key, dst []byte) ([]byte, bool, error) {

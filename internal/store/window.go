@@ -24,6 +24,7 @@ type windowed struct {
 	interval  int64 // milliseconds of a segment
 	retention int64
 	observed  int64 // the latest start of a window that was written; -1: none
+	committed int64 // observed, as of the last commit
 	dropped   int64 // the segments before this one are gone from the engine
 	windowKey []byte
 }
@@ -33,7 +34,7 @@ const windowSuffix = 12 // start and sequence number
 func (w *windowed) init(spec *state.Spec) {
 	*w = windowed{
 		window: spec.Kind == state.Window, onDisk: spec.Engine == state.Disk, timeFirst: spec.TimeFirst,
-		interval: spec.SegmentInterval().Milliseconds(), retention: spec.Retention.Milliseconds(), observed: -1,
+		interval: spec.SegmentInterval().Milliseconds(), retention: spec.Retention.Milliseconds(), observed: -1, committed: -1,
 	}
 }
 
@@ -176,7 +177,10 @@ type WindowEntry struct {
 // an entry stay valid.
 func (s *Store) Windows(from, to int64) iter.Seq2[WindowEntry, error] {
 	return func(yield func(WindowEntry, error) bool) {
-		found, err := s.windows(max(0, from), to)
+		if from = max(0, from); from > to {
+			return
+		}
+		found, err := s.windows(from, to)
 		if err != nil {
 			yield(WindowEntry{}, err)
 			return
