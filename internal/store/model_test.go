@@ -95,7 +95,14 @@ func newModel(spec *state.Spec, needOld bool) *model {
 func startOf(key string) int64 { return int64(binary.BigEndian.Uint64([]byte(key[len(key)-12:]))) }
 
 func (m *model) hides(key string) bool {
-	return m.spec.Kind == state.Window && m.observed >= 0 && startOf(key) <= m.observed-m.w.retention
+	if m.spec.Kind != state.Window || m.observed < 0 {
+		return false
+	}
+	seen := m.observed - m.w.retention + 1 // the first start that is
+	if m.spec.Engine == state.Disk && m.spec.TimeFirst {
+		seen--
+	}
+	return startOf(key) < seen
 }
 
 func (m *model) liveSegment() int64 { return max(0, m.observed-m.w.retention) / m.w.interval }
@@ -107,7 +114,7 @@ func (m *model) keeps(key string) bool {
 	}
 	m.observed = max(m.observed, startOf(key))
 	if m.spec.Engine == state.Memory {
-		return !m.hides(key)
+		return startOf(key) > m.observed-m.w.retention
 	}
 	return startOf(key)/m.w.interval >= m.liveSegment()
 }
