@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -270,6 +271,67 @@ func TestFetchCommittedOnly(t *testing.T) {
 	}
 	if want := []string{"0.0", "0.1", "0.2", "2.0", "2.1", "2.2"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// Reading goes on where the leader of a partition changes, again and again.
+func TestFetchFollowsLeaders(t *testing.T) {
+	c := cluster(t, kfake.NumBrokers(3), kfake.SeedTopics(2, "in"))
+	p := testProducer(t, c, ProducerConfig{})
+	f := testFetcher(t, testClient(t, c), nil)
+	sinks := []*collector{newCollector(), newCollector()}
+	for i, s := range sinks {
+		f.Subscribe(tp("in", int32(i)), 0, s.sink)
+	}
+	for round := range 9 {
+		for i, s := range sinks {
+			send(t, p, "in", int32(i), 100*round, 100*round+100)
+			s.await(t, "the records of a round", func() bool { return len(s.records) == 100*round+100 })
+		}
+		if err := c.MoveTopicPartition("in", int32(round%2), int32(round%3)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range sinks {
+		for i, r := range s.records {
+			if r.Offset != int64(i) {
+				t.Fatalf("record %d has offset %d", i, r.Offset)
+			}
+		}
+	}
+}
+
+// A topic that is deleted and made anew under a reader is not the one that it read: that is an error, not a new start.
+func TestFetchRecreatedTopic(t *testing.T) {
+	c := cluster(t, kfake.SeedTopics(1, "in"))
+	send(t, testProducer(t, c, ProducerConfig{}), "in", 0, 0, 10)
+	f := testFetcher(t, testClient(t, c), nil)
+	s := newCollector()
+	f.Subscribe(tp("in", 0), 0, s.sink)
+	s.await(t, "the records", func() bool { return len(s.records) == 10 })
+	if err := errors.Join(c.DeleteTopic("in"), c.CreateTopic("in", 1, nil)); err != nil {
+		t.Fatal(err)
+	}
+	s.await(t, "an error", func() bool { return s.err != nil })
+	if !strings.Contains(s.err.Error(), "deleted and made anew") {
+		t.Errorf("got %v", s.err)
+	}
+}
+
+// After Close the sink is not called, and what is subscribed to again begins where it is told.
+func TestFetchClosesAndBeginsAgain(t *testing.T) {
+	c := cluster(t, kfake.SeedTopics(1, "in"))
+	p := testProducer(t, c, ProducerConfig{})
+	f := testFetcher(t, testClient(t, c), nil)
+	for round := range 20 {
+		s := newCollector()
+		sub := f.Subscribe(tp("in", 0), int64(10*round), s.sink)
+		send(t, p, "in", 0, 10*round, 10*round+10)
+		s.await(t, "the records of a round", func() bool { return len(s.records) == 10 })
+		sub.Close()
+		if s.records[0].Offset != int64(10*round) {
+			t.Fatalf("round %d began at %d", round, s.records[0].Offset)
+		}
 	}
 }
 
