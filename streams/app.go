@@ -216,6 +216,7 @@ func (a *App) runtimeConfig() runtime.Config {
 		Limits:      store.Limits{BlockCache: c.blockCache, RecordCache: c.recordCache, Overlay: c.overlay},
 		Replication: int16(c.replication), Reset: c.resetPolicy(), MaxIdle: c.maxTaskIdle,
 		Undecodable: c.handler(c.undecodable), Failed: c.handler(c.failed), RestoreTasks: 8, StayInGroup: c.stayInGroup,
+		StartTimeout:   c.connectTimeout + time.Minute,
 		CommitInterval: c.commitInterval, CommitTimeout: c.rebalanceTimeout, PurgeInterval: c.purgeInterval, CleanupDelay: c.cleanupDelay,
 		RevokeTimeout: c.rebalanceTimeout, ShutdownTimeout: c.shutdownTimeout,
 		OnState: func(old, now State) {

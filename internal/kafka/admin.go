@@ -22,7 +22,15 @@ const (
 )
 
 // Partitions returns how many partitions each of the topics has; a topic that does not exist is left out.
-func (c *Client) Partitions(ctx context.Context, topics []string) (map[string]int32, error) {
+func (c *Client) Partitions(ctx context.Context, topics []string) (counts map[string]int32, err error) {
+	err = retry(ctx, passing, func() error {
+		counts, err = c.partitions(ctx, topics)
+		return err
+	})
+	return counts, err
+}
+
+func (c *Client) partitions(ctx context.Context, topics []string) (map[string]int32, error) {
 	resp, err := c.metadata(ctx, topics)
 	if err != nil {
 		return nil, err
@@ -72,9 +80,14 @@ func (c *Client) CreateTopic(ctx context.Context, topic string, partitions int32
 	}
 	req.Topics = append(req.Topics, t)
 	req.TimeoutMillis = 30_000
+	return retry(ctx, passing, func() error { return c.createTopic(ctx, req) })
+}
+
+func (c *Client) createTopic(ctx context.Context, req *kmsg.CreateTopicsRequest) error {
+	want := &req.Topics[0]
 	resp, err := request[*kmsg.CreateTopicsResponse](ctx, c.Client, req)
 	if err != nil {
-		return fmt.Errorf("kafka: creating topic %q: %w", topic, err)
+		return fmt.Errorf("kafka: creating topic %q: %w", want.Topic, err)
 	}
 	for _, t := range resp.Topics {
 		err := kerr.ErrorForCode(t.ErrorCode)
@@ -85,7 +98,8 @@ func (c *Client) CreateTopic(ctx context.Context, topic string, partitions int32
 		if t.ErrorMessage != nil && *t.ErrorMessage != "" {
 			detail = " (" + *t.ErrorMessage + ")"
 		}
-		return fmt.Errorf("kafka: creating topic %q with %d partitions and replication factor %d: %w%s", topic, partitions, replication, err, detail)
+		return fmt.Errorf("kafka: creating topic %q with %d partitions and replication factor %d: %w%s",
+			want.Topic, want.NumPartitions, want.ReplicationFactor, err, detail)
 	}
 	return nil
 }
@@ -98,7 +112,11 @@ func (c *Client) TopicConfig(ctx context.Context, topics []string, name string) 
 		r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, t, []string{name}
 		req.Resources = append(req.Resources, r)
 	}
-	resp, err := request[*kmsg.DescribeConfigsResponse](ctx, c.Client, req)
+	var resp *kmsg.DescribeConfigsResponse
+	err := retry(ctx, passing, func() (err error) {
+		resp, err = request[*kmsg.DescribeConfigsResponse](ctx, c.Client, req)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("kafka: config %s of %d topics: %w", name, len(topics), err)
 	}
@@ -123,7 +141,7 @@ func (c *Client) TopicConfig(ctx context.Context, topics []string, name string) 
 func (c *Client) Offsets(ctx context.Context, partitions []assign.TopicPartition, at int64) (map[assign.TopicPartition]int64, error) {
 	out := make(map[assign.TopicPartition]int64, len(partitions))
 	missing := slices.Clone(partitions)
-	err := retry(ctx, retriable, func() error {
+	err := retry(ctx, starting, func() error {
 		err := c.listOffsets(ctx, missing, at, out)
 		missing = slices.DeleteFunc(missing, func(p assign.TopicPartition) bool { _, ok := out[p]; return ok })
 		return err
@@ -161,7 +179,7 @@ func (c *Client) listOffsets(ctx context.Context, partitions []assign.TopicParti
 			tp := assign.TopicPartition{Topic: t.Topic, Partition: p.Partition}
 			if err := kerr.ErrorForCode(p.ErrorCode); err == nil {
 				out[tp] = p.Offset
-			} else if first == nil || !retriable(err) {
+			} else if first == nil || !starting(err) {
 				first = fmt.Errorf("%v: %w", tp, err)
 			}
 		}
@@ -200,10 +218,8 @@ func (c *Client) DeleteRecords(ctx context.Context, before map[assign.TopicParti
 	return nil
 }
 
-// retriable reports whether the cluster may answer better in a moment.
-func retriable(err error) bool {
-	return kerr.IsRetriable(err) || errors.Is(err, kerr.UnknownTopicOrPartition)
-}
+// starting reports whether a partition may be there in a moment.
+func starting(err error) bool { return passing(err) || errors.Is(err, kerr.UnknownTopicOrPartition) }
 
 func byTopic(partitions []assign.TopicPartition) map[string][]int32 {
 	m := make(map[string][]int32)

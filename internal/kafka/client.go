@@ -16,12 +16,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
@@ -162,6 +164,14 @@ func request[R kmsg.Response](ctx context.Context, r kmsg.Requestor, req kmsg.Re
 		return none, err
 	}
 	return resp.(R), nil
+}
+
+// passing reports whether an error may be gone in a moment: the cluster is busy with something, or a broker is away. The
+// client tries again by itself, but gives up after a few seconds where a connection is refused.
+func passing(err error) bool {
+	var network *net.OpError
+	return kerr.IsRetriable(err) || kgo.IsRetryableBrokerErr(err) || errors.As(err, &network) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // retry calls f until it returns no error or one for which again is false, with growing pauses, until ctx ends; then it

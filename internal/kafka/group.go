@@ -319,7 +319,8 @@ func (g *Group) beatWhile(ctx context.Context, f func()) error {
 		case <-done:
 			return lost
 		case <-tick.C:
-			if err := g.heartbeat(ctx); err != nil && lost == nil && !errors.Is(err, kerr.RebalanceInProgress) && ctx.Err() == nil {
+			err := g.heartbeat(ctx)
+			if err != nil && lost == nil && !errors.Is(err, kerr.RebalanceInProgress) && !passing(err) && ctx.Err() == nil {
 				lost = err
 			}
 		}
@@ -327,8 +328,9 @@ func (g *Group) beatWhile(ctx context.Context, f func()) error {
 }
 
 // beat sends heartbeats until the group rebalances, which is no error. Just after a rebalance the next one is most
-// likely, as tasks move in two steps; so it first asks often, then at the heartbeat interval. at is when the leader
-// wants this member to ask for a rebalance, in milliseconds since the epoch.
+// likely, as tasks move in two steps; so it first asks often, then at the heartbeat interval. A coordinator that cannot
+// be reached is no reason to join anew, which would make all members do so, unless the session is over. at is when the
+// leader wants this member to ask for a rebalance, in milliseconds since the epoch.
 func (g *Group) beat(ctx context.Context, at int64) error {
 	var rebalance <-chan time.Time
 	if at != assign.NoRebalance {
@@ -337,6 +339,7 @@ func (g *Group) beat(ctx context.Context, at int64) error {
 		rebalance = time.After(max(time.Until(time.UnixMilli(at)), 2*g.cfg.HeartbeatInterval))
 	}
 	pause := min(50*time.Millisecond, g.cfg.HeartbeatInterval)
+	heard := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -345,11 +348,15 @@ func (g *Group) beat(ctx context.Context, at int64) error {
 			return nil
 		case <-time.After(pause):
 		}
-		if err := g.heartbeat(ctx); err != nil {
-			if errors.Is(err, kerr.RebalanceInProgress) {
-				return nil
-			}
+		switch err := g.heartbeat(ctx); {
+		case err == nil:
+			heard = time.Now()
+		case errors.Is(err, kerr.RebalanceInProgress):
+			return nil
+		case !passing(err) || time.Since(heard) > g.cfg.SessionTimeout:
 			return err
+		default:
+			g.log.Warn("a heartbeat was not answered", "error", err, "since", time.Since(heard).Round(time.Millisecond))
 		}
 		pause = min(2*pause, g.cfg.HeartbeatInterval)
 	}

@@ -44,7 +44,7 @@ func (g *Group) Commit(ctx context.Context, offsets map[assign.TopicPartition]Co
 	g.mu.Unlock()
 	again := func(err error) bool {
 		var lost *NotMember
-		return !errors.As(err, &lost) && (kerr.IsRetriable(err) || errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.RebalanceInProgress))
+		return !errors.As(err, &lost) && (passing(err) || errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.RebalanceInProgress))
 	}
 	err := retry(ctx, again, func() error { return g.commit(ctx, term, offsets) })
 	if errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.UnknownMemberID) {
@@ -100,7 +100,7 @@ func (g *Group) Committed(ctx context.Context, partitions []assign.TopicPartitio
 	if len(partitions) == 0 {
 		return out, nil
 	}
-	err := retry(ctx, kerr.IsRetriable, func() error { return g.committed(ctx, partitions, out) })
+	err := retry(ctx, passing, func() error { return g.committed(ctx, partitions, out) })
 	if err != nil {
 		return nil, fmt.Errorf("kafka: committed offsets of group %q: %w", g.cfg.Group, err)
 	}

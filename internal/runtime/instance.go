@@ -32,6 +32,7 @@ type Config struct {
 	RestoreTasks int  // how many tasks are restored at the same time
 	StayInGroup  bool // at shutdown: tasks are not given to others until the session times out
 
+	StartTimeout    time.Duration // how long internal topics may take to be there
 	CommitInterval  time.Duration
 	CommitTimeout   time.Duration // of one commit, with its retries
 	PurgeInterval   time.Duration
@@ -144,7 +145,9 @@ func (i *Instance) begin(ctx context.Context) (err error) {
 	if err = i.ports.Cluster.Connect(ctx); err != nil {
 		return err
 	}
-	i.layout, err = prepareTopics(ctx, i.ports.Cluster, i.cfg.Application, i.cfg.Topology, i.cfg.Replication, i.log)
+	topicsCtx, cancel := context.WithTimeout(ctx, i.cfg.StartTimeout)
+	defer cancel()
+	i.layout, err = prepareTopics(topicsCtx, i.ports.Cluster, i.cfg.Application, i.cfg.Topology, i.cfg.Replication, i.log)
 	if err != nil {
 		return err
 	}
