@@ -97,9 +97,11 @@ func countRecords(raw []byte) int {
 		}
 		raw = raw[length:]
 	}
-	const smallest = 7 // bytes of a record; compressed ones can be smaller, then the slice grows
 	return max(0, min(n, size/smallest+1))
 }
+
+// smallest is how many bytes a record takes at least. (Compressed it can be less; then the slice grows.)
+const smallest = 7
 
 // batch appends the records of a batch that are not before from. A control batch has none.
 func (d *decoder) batch(records []topology.Record, topic string, partition int32, from int64, batch []byte) ([]topology.Record, error) {
@@ -121,7 +123,7 @@ func (d *decoder) batch(records []topology.Record, topic string, partition int32
 			return records, fmt.Errorf("%w: it cannot be decompressed: %w", errCorrupt, err)
 		}
 	}
-	records = slices.Grow(records, min(max(count, 0), len(body)))
+	records = slices.Grow(records, min(max(count, 0), len(body)/smallest+1))
 	in := reader{b: body}
 	for range count {
 		size := in.varint()
