@@ -93,7 +93,7 @@ func Open(t *topology.Topology, opts ...Option) (*Driver, error) {
 	var err error
 	d.task, err = task.Open(task.Config{
 		Application: o.application, Topology: t, Part: t.Whole(), Dir: o.dir, Volatile: o.dir == "", Resources: d.resources, Output: d,
-		EmitInterval: o.emitInterval, Dropped: func(string, string) { d.dropped++ },
+		EmitInterval: o.emitInterval, MaxIdle: -1, Dropped: func(string, string) { d.dropped++ },
 	})
 	if err != nil {
 		d.resources.Close()

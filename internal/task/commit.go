@@ -28,7 +28,7 @@ func (t *Task) Start(committed map[string]Committed) {
 			t.log.Warn("metadata of a committed offset is not understood", "topic", topic, "metadata", c.Metadata, "error", err)
 			continue
 		}
-		in.time, in.known = time, time
+		in.time = time
 		for name, v := range marks {
 			t.marks[name] = max(v, t.marks[name])
 		}
@@ -72,7 +72,7 @@ func (t *Task) Offsets() map[string]Committed {
 // where nothing was written.
 func (t *Task) Committed(position func(changelog string) (next int64, ok bool)) error {
 	for _, in := range t.inputs {
-		in.committed, in.known = in.position, in.time
+		in.committed = in.position
 	}
 	t.newMarks, t.touched = false, false
 	var errs []error

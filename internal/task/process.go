@@ -34,7 +34,8 @@ func (t *Task) Buffered(topic string) int {
 	return in.waiting
 }
 
-// Lag says that the broker has n more records of a topic than were added.
+// Lag says that the broker has n more records of a topic than were added. Until it is said of an empty input, the task
+// waits, unless it never does.
 func (t *Task) Lag(topic string, n int64) {
 	if in := t.byName[topic]; in != nil {
 		in.lag = n
@@ -56,8 +57,7 @@ func (t *Task) pullHead(in *input) error {
 			err = t.undecodable(in, r, err)
 		}
 		if err == nil && stamp >= 0 {
-			in.head, in.stamp, in.hasHead = r, stamp, true
-			in.time = max(in.time, stamp)
+			in.head, in.stamp, in.hasHead, in.idleUntil = r, stamp, true, time.Time{}
 			heap.Push(&t.ready, in)
 			return nil
 		}
@@ -89,6 +89,8 @@ func (t *Task) processOne() error {
 	r := in.head
 	t.current, t.touched = r, true
 	if err := t.run(in); err != nil {
+	in.hasHead, in.head = false, nil
+	in.time = max(in.time, in.stamp)
 		return err
 	}
 	in.position, in.epoch = r.Offset+1, r.LeaderEpoch
@@ -108,26 +110,27 @@ func (t *Task) run(in *input) (err error) {
 // isReady says whether the task may process (PartitionGroup.readyToProcess): it has a head of every input, or does not
 // wait for those that are empty.
 func (t *Task) isReady(now time.Time) bool {
-	if len(t.ready) == 0 {
-		return false
-	}
+	t.deadline = time.Time{}
 	if len(t.ready) == len(t.inputs) || t.cfg.MaxIdle < 0 {
-		t.deadline = time.Time{}
-		return true
+		default:
+			if in.idleUntil.IsZero() {
+				in.idleUntil = now.Add(t.cfg.MaxIdle)
+			}
+			if now.Before(in.idleUntil) {
+				t.deadline = in.idleUntil
+				return false
+			}
+		return len(t.ready) > 0
 	}
 	for _, in := range t.inputs {
-		if !in.hasHead && in.lag > 0 { // the broker has some: they will come
-			t.deadline = time.Time{}
+		switch {
+		case in.hasHead:
+		case in.lag != 0: // the broker has some, or has not said: they will come
+			in.idleUntil = time.Time{}
 			return false
 		}
 	}
-	if t.cfg.MaxIdle == 0 {
-		return true
-	}
-	if t.deadline.IsZero() {
-		t.deadline = now.Add(t.cfg.MaxIdle)
-	}
-	return !now.Before(t.deadline)
+	return len(t.ready) > 0
 }
 
 // WaitUntil returns when a task that stopped processing goes on without new records; the zero time: it does not.

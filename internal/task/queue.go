@@ -2,6 +2,7 @@ package task
 
 import (
 	"container/heap"
+	"time"
 
 	"github.com/millrace/millrace/topology"
 )
@@ -20,9 +21,10 @@ type input struct {
 	hasHead bool
 	head    *topology.Record
 	stamp   int64 // the head's timestamp
-	time    int64 // the greatest timestamp of the records that were heads; -1: none
-	known   int64 // of time, what was committed
+	time    int64 // the greatest timestamp of the records processed; -1: none
 	lag     int64 // how many records the broker still has; -1: unknown
+
+	idleUntil time.Time // until when the task waits for a record, while there is none; zero: it has not begun to
 
 	epoch     int32
 	position  int64 // the offset after the last record processed

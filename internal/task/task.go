@@ -39,8 +39,8 @@ type Config struct {
 	Failed      Handler
 
 	// MaxIdle is how long the task waits for records of an empty input, so that records of several inputs are processed
-	// in the order of their timestamps (max.task.idle.ms). 0: as long as the broker is known to have some; negative:
-	// never.
+	// in the order of their timestamps (max.task.idle.ms). 0: as long as the broker has some, or is not known to have
+	// none (see [Task.Lag]); negative: never.
 	MaxIdle time.Duration
 
 	// EmitInterval is how often windows that closed are looked for; nil: every second.
@@ -70,7 +70,7 @@ type Task struct {
 	marks    map[string]int64
 	newMarks bool
 	touched  bool      // something was processed since the last commit
-	deadline time.Time // until when the task waits for records of an empty input
+	deadline time.Time // until when the task waits for records of an empty input, as of the last step
 }
 
 // Changelog is the topic from which a store is restored. Source says that it is an input of the program.
