@@ -81,6 +81,10 @@ type Context interface {
 	// Context is passed to user functions; it ends when the task is closed.
 	Context() context.Context
 
+	// AtWork is where a node leaves its name before it calls a function of the program, so that a panic of the function
+	// can be told with the name.
+	AtWork() *string
+
 	// Wall is the wall clock in milliseconds, as of the task's current step.
 	Wall() int64
 

@@ -76,8 +76,9 @@ func (n *aggregate[K, V, A]) Receive(r Record[K, V]) error {
 	if e.Found {
 		time = max(time, e.Time)
 	}
+	ctx := n.enter()
 	old, absent := n.start(e, n.nulls)
-	now, err := n.Add(n.ctx, r.Key, r.Value, old, absent)
+	now, err := n.Add(ctx, r.Key, r.Value, old, absent)
 	if err != nil {
 		return n.failed(err)
 	}

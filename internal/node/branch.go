@@ -26,7 +26,7 @@ type branch[K, V any] struct {
 func (b *branch[K, V]) Receive(r Record[K, V]) error {
 	if !r.NullValue || b.showNulls {
 		for i, holds := range b.predicates {
-			ok, err := holds(b.ctx, r.Key, r.Value)
+			ok, err := holds(b.enter(), r.Key, r.Value)
 			if err != nil {
 				return b.failed(err)
 			}

@@ -26,7 +26,7 @@ func (f *filter[K, V]) Receive(r Record[K, V]) error {
 	if r.NullValue && !f.showNulls {
 		return nil
 	}
-	keep, err := f.keep(f.ctx, r.Key, r.Value)
+	keep, err := f.keep(f.enter(), r.Key, r.Value)
 	if err != nil {
 		return f.failed(err)
 	}

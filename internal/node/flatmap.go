@@ -28,7 +28,7 @@ func (m *flatMapper[K, V, K2, V2]) Receive(r Record[K, V]) error {
 	if r.NullValue && !m.showNulls {
 		return m.drop(nullValue)
 	}
-	seq, err := m.f(m.ctx, r.Key, r.Value)
+	seq, err := m.f(m.enter(), r.Key, r.Value)
 	if err != nil {
 		return m.failed(err)
 	}
@@ -39,6 +39,7 @@ func (m *flatMapper[K, V, K2, V2]) Receive(r Record[K, V]) error {
 		if err := m.out.Forward(Record[K2, V2]{k, v, m.keys.is(k), m.values.is(v), r.Time, r.Headers}); err != nil {
 			return err
 		}
+		m.enter() // seq goes on
 	}
 	return nil
 }
@@ -64,7 +65,7 @@ func (m *flatValueMapper[K, V, V2]) Receive(r Record[K, V]) error {
 	if r.NullValue && !m.showNulls {
 		return nil
 	}
-	seq, err := m.f(m.ctx, r.Key, r.Value)
+	seq, err := m.f(m.enter(), r.Key, r.Value)
 	if err != nil {
 		return m.failed(err)
 	}
@@ -75,6 +76,7 @@ func (m *flatValueMapper[K, V, V2]) Receive(r Record[K, V]) error {
 		if err := m.out.Forward(Record[K, V2]{r.Key, v, r.NullKey, m.values.is(v), r.Time, r.Headers}); err != nil {
 			return err
 		}
+		m.enter() // seq goes on
 	}
 	return nil
 }

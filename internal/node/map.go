@@ -27,7 +27,7 @@ func (m *mapper[K, V, K2, V2]) Receive(r Record[K, V]) error {
 	if r.NullValue && !m.showNulls {
 		return m.drop(nullValue)
 	}
-	k, v, err := m.f(m.ctx, r.Key, r.Value)
+	k, v, err := m.f(m.enter(), r.Key, r.Value)
 	if err != nil {
 		return m.failed(err)
 	}
@@ -57,7 +57,7 @@ func (s *keySelector[K, V, K2]) Receive(r Record[K, V]) error {
 	if r.NullValue && !s.showNulls {
 		return s.drop(nullValue)
 	}
-	k, err := s.f(s.ctx, r.Key, r.Value)
+	k, err := s.f(s.enter(), r.Key, r.Value)
 	if err != nil {
 		return s.failed(err)
 	}
@@ -83,7 +83,7 @@ type valueMapper[K, V, V2 any] struct {
 func (m *valueMapper[K, V, V2]) Receive(r Record[K, V]) error {
 	out := Record[K, V2]{Key: r.Key, NullKey: r.NullKey, NullValue: true, Time: r.Time, Headers: r.Headers}
 	if !r.NullValue || m.showNulls {
-		v, err := m.f(m.ctx, r.Key, r.Value)
+		v, err := m.f(m.enter(), r.Key, r.Value)
 		if err != nil {
 			return m.failed(err)
 		}

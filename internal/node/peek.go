@@ -24,7 +24,7 @@ type peek[K, V any] struct {
 
 func (p *peek[K, V]) Receive(r Record[K, V]) error {
 	if !r.NullValue || p.showNulls {
-		if err := p.f(p.ctx, r.Key, r.Value); err != nil {
+		if err := p.f(p.enter(), r.Key, r.Value); err != nil {
 			return p.failed(err)
 		}
 	}

@@ -34,6 +34,7 @@ func (s *sink[K, V]) Receive(r Record[K, V]) error {
 	if r.Time < 0 {
 		return s.failed(fmt.Errorf("a record for topic %q has the negative timestamp %d", s.topic, r.Time))
 	}
+	s.enter()
 	out := &s.out
 	*out = topology.Record{Topic: s.topic, Partition: -1, Timestamp: r.Time, Headers: r.Headers}
 	var err error

@@ -16,13 +16,15 @@ type asked interface{ topology.Context }
 // bench is a task that has nothing but nodes.
 type bench struct {
 	asked
-	in   topology.Record
-	sent []topology.Record
+	in     topology.Record
+	sent   []topology.Record
+	atWork string
 }
 
 func (b *bench) Context() context.Context            { return context.Background() }
 func (b *bench) Input() *topology.Record             { return &b.in }
 func (b *bench) TopicName(name string) string        { return name }
+func (b *bench) AtWork() *string                     { return &b.atWork }
 func (b *bench) Wall() int64                         { return 0 }
 func (b *bench) Drop(string, string)                 {}
 func (b *bench) Failed(node string, err error) error { return errors.New(node + ": " + err.Error()) }

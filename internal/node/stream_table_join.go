@@ -33,6 +33,7 @@ func (n *streamTableJoin[K, V, T, R]) Receive(r Record[K, V]) error {
 	if r.NullValue || r.NullKey && !n.left {
 		return n.drop("null join key or value")
 	}
+	ctx := n.enter() // the row may be computed by functions as well
 	var row Entry[T]
 	if !r.NullKey {
 		var err error
@@ -43,7 +44,7 @@ func (n *streamTableJoin[K, V, T, R]) Receive(r Record[K, V]) error {
 	if !row.Found && !n.left {
 		return nil
 	}
-	v, err := n.join(n.ctx, r.Key, r.Value, row.Value, row.Found)
+	v, err := n.join(ctx, r.Key, r.Value, row.Value, row.Found)
 	if err != nil {
 		return n.failed(err)
 	}

@@ -102,7 +102,7 @@ func (n *tableFilter[K, V]) filter(k K, v V, null bool) (V, bool, error) {
 	if null {
 		return none, true, nil
 	}
-	keep, err := n.keep(n.ctx, k, v)
+	keep, err := n.keep(n.enter(), k, v)
 	if err != nil || keep != n.want {
 		return none, true, err
 	}
@@ -164,7 +164,7 @@ func (n *tableMapValues[K, V, V2]) mapped(k K, v V, null bool) (v2 V2, _ bool, e
 	if null {
 		return v2, true, nil
 	}
-	v2, err = n.f(n.ctx, k, v)
+	v2, err = n.f(n.enter(), k, v)
 	return v2, n.nulls.is(v2), err
 }
 

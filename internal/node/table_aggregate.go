@@ -44,7 +44,7 @@ func (n *tableAggregate[K, V, A]) Receive(r Record[K, Change[V]]) error {
 	}
 	agg, null, time := e.Value, !e.Found, r.Time
 	if !r.Value.NullOld && e.Found {
-		if agg, err = n.subtract(n.ctx, r.Key, r.Value.Old, agg); err != nil {
+		if agg, err = n.subtract(n.enter(), r.Key, r.Value.Old, agg); err != nil {
 			return n.failed(err)
 		}
 		null = n.nulls.is(agg)
@@ -57,10 +57,11 @@ func (n *tableAggregate[K, V, A]) Receive(r Record[K, Change[V]]) error {
 			time = max(time, e.Time)
 		}
 		if null && n.Init != nil {
+			n.enter()
 			agg = n.Init()
 			null = n.nulls.is(agg)
 		}
-		if agg, err = n.Add(n.ctx, r.Key, r.Value.New, agg, null && n.Init == nil); err != nil {
+		if agg, err = n.Add(n.enter(), r.Key, r.Value.New, agg, null && n.Init == nil); err != nil {
 			return n.failed(err)
 		}
 		null = n.nulls.is(agg)

@@ -35,7 +35,7 @@ func (n *tableGroupBy[K, V, K2, V2]) pair(k K, v V, null bool) (k2 K2, v2 V2, _ 
 	if null {
 		return k2, v2, true, nil
 	}
-	k2, v2, err = n.f(n.ctx, k, v)
+	k2, v2, err = n.f(n.enter(), k, v)
 	return k2, v2, n.keys.is(k2) || n.values.is(v2), err
 }
 

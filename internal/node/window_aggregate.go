@@ -112,8 +112,9 @@ func (n *windowAggregate[K, V, A]) update(r Record[K, V], start int64) error {
 	if e.Found {
 		time = max(time, e.Time)
 	}
+	ctx := n.enter()
 	old, absent := n.start(e, n.nulls)
-	now, err := n.Add(n.ctx, r.Key, r.Value, old, absent)
+	now, err := n.Add(ctx, r.Key, r.Value, old, absent)
 	if err != nil {
 		return n.failed(err)
 	}

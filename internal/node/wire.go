@@ -109,12 +109,22 @@ func (s showChanges[K, V]) Receive(r Record[K, Change[V]]) error {
 
 // base is what every node has.
 type base struct {
-	name string
-	task topology.Context
-	ctx  context.Context
+	name   string
+	task   topology.Context
+	ctx    context.Context
+	atWork *string
 }
 
-func baseOf(name string, task topology.Context) base { return base{name, task, task.Context()} }
+func baseOf(name string, task topology.Context) base {
+	return base{name, task, task.Context(), task.AtWork()}
+}
+
+// enter is called before a function of the program is, and returns what that gets; a panic is then told with the node's
+// name.
+func (b *base) enter() context.Context {
+	*b.atWork = b.name
+	return b.ctx
+}
 
 // failed asks the task what becomes of a record on which a user function returned err.
 func (b *base) failed(err error) error { return b.task.Failed(b.name, err) }

@@ -40,7 +40,8 @@ func (t *Task) CommitNeeded() bool { return t.touched }
 
 // Flush makes the caches forward and log what they hold back, in the order in which the stores were added, until
 // nothing is left. It ends in calls of Output.Send.
-func (t *Task) Flush() error {
+func (t *Task) Flush() (err error) {
+	defer t.recovered(&err)
 	for dirty := true; dirty; {
 		dirty = false
 		for _, s := range t.stores {

@@ -46,8 +46,9 @@ func (t *Task) Input() *topology.Record { return t.current }
 func (t *Task) Within(origin *topology.Record, f func() error) error {
 	before := t.current
 	t.current = origin
-	defer func() { t.current = before }()
-	return f()
+	err := f()
+	t.current = before // not deferred: if f panics it is origin that was in process
+	return err
 }
 
 // Send hands a record to the output.
@@ -65,6 +66,9 @@ func (t *Task) Drop(node, reason string) {
 
 // Context returns what user functions get; it ends when the task is closed.
 func (t *Task) Context() context.Context { return t.context }
+
+// AtWork is where nodes leave their names.
+func (t *Task) AtWork() *string { return &t.atWork }
 
 // Wall returns the wall clock as of the current step.
 func (t *Task) Wall() int64 { return t.wall }

@@ -85,10 +85,19 @@ func (t *Task) Failed(node string, err error) error {
 	return t.decide(t.cfg.Failed, &Failure{t.cfg.ID, node, r, err})
 }
 
-func (t *Task) panicked(p any) error {
-	err := fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-	kept := *t.current
-	return &Failure{t.cfg.ID, t.byName[t.current.Topic].node, &kept, err}
+// recovered makes a panic of the program an error, which names the node and the record in process. It is deferred where
+// the task calls nodes. The application ends: what the program was about to do is not known, so no handler is asked.
+func (t *Task) recovered(err *error) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	f := &Failure{Task: t.cfg.ID, Node: t.atWork, Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+	if t.current != nil {
+		kept := *t.current
+		f.Record = &kept
+	}
+	*err = f
 }
 
 // deadLetter writes a failed record to a topic as it came, with headers that say where it came from and why it failed

@@ -10,7 +10,8 @@ import (
 )
 
 // Add queues records of a topic behind those that wait. The task takes the slice over.
-func (t *Task) Add(topic string, records []topology.Record) error {
+func (t *Task) Add(topic string, records []topology.Record) (err error) {
+	defer t.recovered(&err)
 	in := t.byName[topic]
 	if in == nil {
 		return fmt.Errorf("task %v: topic %q is none of its inputs", t.cfg.ID, topic)
@@ -51,7 +52,7 @@ func (t *Task) pullHead(in *input) error {
 			in.hasHead, in.head = false, nil
 			return nil
 		}
-		t.current = r
+		t.current, t.atWork = r, in.node
 		stamp, err := in.source.Decode(in.slot, r, in.time)
 		if err != nil {
 			err = t.undecodable(in, r, err)
@@ -84,42 +85,25 @@ func (t *Task) Process(limit int, now time.Time) (n int, err error) {
 	return n, nil
 }
 
-func (t *Task) processOne() error {
+func (t *Task) processOne() (err error) {
+	defer t.recovered(&err)
 	in := heap.Pop(&t.ready).(*input)
 	r := in.head
-	t.current, t.touched = r, true
-	if err := t.run(in); err != nil {
 	in.hasHead, in.head = false, nil
 	in.time = max(in.time, in.stamp)
+	t.current, t.touched = r, true
+	if err := in.source.Process(in.slot); err != nil {
 		return err
 	}
 	in.position, in.epoch = r.Offset+1, r.LeaderEpoch
 	return t.pullHead(in)
 }
 
-// run sends the head of an input through the graph. A panic of a user function becomes an error.
-func (t *Task) run(in *input) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = t.panicked(p)
-		}
-	}()
-	return in.source.Process(in.slot)
-}
-
 // isReady says whether the task may process (PartitionGroup.readyToProcess): it has a head of every input, or does not
-// wait for those that are empty.
+// wait for those that are empty. An input waits from when it is first found empty; each has its own time.
 func (t *Task) isReady(now time.Time) bool {
 	t.deadline = time.Time{}
 	if len(t.ready) == len(t.inputs) || t.cfg.MaxIdle < 0 {
-		default:
-			if in.idleUntil.IsZero() {
-				in.idleUntil = now.Add(t.cfg.MaxIdle)
-			}
-			if now.Before(in.idleUntil) {
-				t.deadline = in.idleUntil
-				return false
-			}
 		return len(t.ready) > 0
 	}
 	for _, in := range t.inputs {
@@ -128,6 +112,14 @@ func (t *Task) isReady(now time.Time) bool {
 		case in.lag != 0: // the broker has some, or has not said: they will come
 			in.idleUntil = time.Time{}
 			return false
+		default:
+			if in.idleUntil.IsZero() {
+				in.idleUntil = now.Add(t.cfg.MaxIdle)
+			}
+			if now.Before(in.idleUntil) {
+				t.deadline = in.idleUntil
+				return false
+			}
 		}
 	}
 	return len(t.ready) > 0

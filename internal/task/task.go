@@ -67,6 +67,7 @@ type Task struct {
 	cancel   context.CancelFunc
 	wall     int64            // the wall clock in milliseconds, as of the current step
 	current  *topology.Record // in process
+	atWork   string           // the node that called a function of the program last
 	marks    map[string]int64
 	newMarks bool
 	touched  bool      // something was processed since the last commit
