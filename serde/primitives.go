@@ -75,7 +75,11 @@ func (int16Serde) Decode(data []byte) (int16, error) {
 }
 
 func (float64Serde) Append(dst []byte, v float64) ([]byte, error) {
-	return binary.BigEndian.AppendUint64(dst, math.Float64bits(v)), nil
+	bits := math.Float64bits(v)
+	if math.IsNaN(v) {
+		bits = 0x7ff8000000000000 // Java writes each NaN as this one (Double.doubleToLongBits), of float32 as it is
+	}
+	return binary.BigEndian.AppendUint64(dst, bits), nil
 }
 
 func (float64Serde) Decode(data []byte) (float64, error) {
@@ -103,7 +107,7 @@ func (boolSerde) Append(dst []byte, v bool) ([]byte, error) {
 	return append(dst, 0), nil
 }
 
-// Decode reads any byte but 00 as true, as Java's BooleanDeserializer does for 01 and refuses the rest.
+// Decode refuses bytes other than 00 and 01, as Java's BooleanDeserializer does.
 func (boolSerde) Decode(data []byte) (bool, error) {
 	if len(data) != 1 {
 		return false, sizeError("bool", 1, data)
