@@ -300,8 +300,14 @@ func (b *bench) median(workload, implementation, measure string) float64 {
 	return (v[len(v)/2] + v[(len(v)-1)/2]) / 2
 }
 
-// round rounds to four digits.
-func round(v float64) json.Number { return json.Number(strconv.FormatFloat(v, 'g', 4, 64)) }
+// round keeps three digits behind the point of small numbers, none of large ones.
+func round(v float64) json.Number {
+	digits := 3
+	if v >= 100 {
+		digits = 0
+	}
+	return json.Number(strconv.FormatFloat(v, 'f', digits, 64))
+}
 
 func (b *bench) progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
