@@ -8,12 +8,12 @@ import (
 
 // Get returns what the store holds for a key. The bytes are valid until the next call and are not to be changed.
 func (s *Store) Get(key []byte) (Value, error) {
-	if e := s.entries[string(key)]; e != nil {
+	if e := s.find(key); e != nil {
 		e.recent = true
-		if !e.dirty && s.hides(key) {
+		if e.null || !e.dirty() && s.hides(key) {
 			return Value{}, nil
 		}
-		return e.value, nil
+		return e.value(), nil
 	}
 	v, err := s.load(key)
 	if err != nil {
@@ -21,8 +21,24 @@ func (s *Store) Get(key []byte) (Value, error) {
 	}
 	e := s.newEntry(key)
 	e.set(v)
-	s.count(e)
-	return e.value, nil
+	s.place(e)
+	s.evict()
+	if e.null {
+		return Value{}, nil
+	}
+	return e.value(), nil
+}
+
+// find returns the entry of a key, or nil. What is written is mostly what was read just before.
+func (s *Store) find(key []byte) *entry {
+	if e := s.last; e != nil && e.key == string(key) {
+		return e
+	}
+	e := s.entries[string(key)]
+	if e != nil {
+		s.last = e
+	}
+	return e
 }
 
 // load reads a key from the engine. The bytes are valid until the next call.
@@ -40,24 +56,24 @@ func (s *Store) load(key []byte) (v Value, err error) {
 // process. origin is that record; of a cached store it goes with the change when that is sent on. What is kept is
 // copied.
 func (s *Store) Put(key []byte, v Value, origin *topology.Record) error {
-	e := s.entries[string(key)]
+	e := s.find(key)
 	if !s.cached {
 		return s.write(e, key, v)
 	}
 	switch {
 	case e == nil:
 		e = s.newEntry(key)
-	case e.dirty:
+		e.hold(false)
+	case e.dirty():
 		s.dirty.remove(e) // to the end: the order is that of the last changes
+		s.dirty.push(e)
 	default:
-		e.keepBelow()
+		e.hold(true)
 	}
 	e.set(v)
-	e.origin = *origin
-	e.origin.Key, e.origin.Value, e.origin.Headers = nil, nil, cloneHeaders(origin.Headers)
-	e.dirty, e.recent = true, true
-	s.dirty.push(e)
-	s.count(e)
+	e.held.from(origin)
+	e.recent = true
+	s.place(e)
 	if s.Resources.dirty.Load() > s.Resources.limits.RecordCache {
 		return s.FlushCache() // as in Java, where one dirty entry that is evicted takes all others of its store along
 	}
@@ -87,7 +103,7 @@ func (s *Store) hold(e *entry) {
 		e.pending = true
 		s.overlay = append(s.overlay, e)
 	}
-	s.count(e)
+	s.place(e)
 }
 
 // log writes a change to the changelog, in bytes of its own.
@@ -130,22 +146,18 @@ func (s *Store) FlushCache() error {
 
 func (s *Store) flushOne(e *entry) (err error) {
 	key := unsafe.Slice(unsafe.StringData(e.key), len(e.key)) // read only
-	older := e.below
-	switch {
-	case e.belowKnown && s.hides(key):
-		older = Value{}
-	case s.flush != nil && !e.belowKnown && (s.needOld || e.value.Bytes == nil):
-		if older, err = s.load(key); err != nil {
-			return err
-		}
+	h, newer := e.held, e.value()
+	older, err := s.older(key, h, e.null)
+	if err != nil {
+		return err
 	}
-	s.dirty.remove(e)
-	e.dirty, e.belowKnown = false, false
-	if s.flush != nil && e.value.Bytes == nil && older.Bytes == nil {
-		s.count(e)
+	e.held = nil
+	defer h.release()
+	if s.flush != nil && e.null && older.Bytes == nil {
+		s.place(e)
 		return nil
 	}
-	if err := s.log(key, e.value, nil); err != nil {
+	if err := s.log(key, newer, nil); err != nil {
 		return err
 	}
 	if s.admits(key) {
@@ -156,79 +168,117 @@ func (s *Store) flushOne(e *entry) (err error) {
 	if s.flush == nil {
 		return nil
 	}
-	origin := e.origin
-	e.origin = topology.Record{}
-	return s.flush(key, e.value, older, &origin)
+	origin := h.origin()
+	return s.flush(key, newer, older, &origin)
+}
+
+// older returns the value below the cache, where someone wants it.
+func (s *Store) older(key []byte, h *held, deleted bool) (Value, error) {
+	switch {
+	case s.flush == nil || !s.needOld && !deleted:
+		return Value{}, nil
+	case !h.known:
+		return s.load(key)
+	case s.hides(key):
+		return Value{}, nil
+	}
+	return h.below, nil
 }
 
 // newEntry adds an entry without a value to the map.
 func (s *Store) newEntry(key []byte) *entry {
-	e := &entry{key: string(key)}
+	e := &entry{key: string(key), null: true}
 	s.entries[e.key] = e
+	s.last = e
 	return e
 }
 
-// count counts an entry in the budget of its state, and nowhere else.
-func (s *Store) count(e *entry) {
-	budget := &s.Resources.clean
-	switch {
-	case e.dirty:
-		budget = &s.Resources.dirty
-	case e.pending:
-		budget = &s.Resources.overlay
-	}
-	size := e.size()
-	if e.budget == budget {
-		if size != e.counted {
-			budget.Add(size - e.counted)
-			e.counted = size
+// place lists an entry where its state says, and counts it in the budget of that place, and nowhere else.
+func (s *Store) place(e *entry) {
+	to, size := e.state(), e.size()
+	if e.at == to {
+		if size != int64(e.counted) {
+			s.count(e, size)
 		}
 		return
 	}
-	if e.budget != nil {
-		e.budget.Add(-e.counted)
+	s.displace(e)
+	e.at = to
+	if l := s.list(to); l != nil {
+		l.push(e)
 	}
-	e.budget, e.counted = budget, size
-	budget.Add(size)
+	s.count(e, size)
+}
+
+// displace takes an entry out of its place.
+func (s *Store) displace(e *entry) {
+	if e.at == nowhere {
+		return
+	}
+	if l := s.list(e.at); l != nil {
+		l.remove(e)
+	}
+	s.count(e, 0)
+	e.at = nowhere
+}
+
+// list returns the list of a place; what is in the overlay only is in none.
+func (s *Store) list(p place) *list {
+	switch p {
+	case cache:
+		return &s.dirty
+	case clean:
+		return &s.clean
+	}
+	return nil
+}
+
+// count counts a new size of an entry where it is.
+func (s *Store) count(e *entry, size int64) {
+	by := size - int64(e.counted)
+	e.counted = uint32(size) // a value has 2 GiB at most
+	switch e.at {
+	case cache:
+		s.Resources.dirty.Add(by)
+	case overlay:
+		s.Resources.overlay.Add(by)
+	case clean:
+		s.Resources.clean.Add(by)
+		s.kept += by
+	}
 }
 
 // remove takes an entry out of the map.
 func (s *Store) remove(e *entry) {
-	if e.budget != nil {
-		e.budget.Add(-e.counted)
-		e.budget = nil
-	}
-	e.pending = false
+	s.displace(e)
+	e.pending, e.held = false, nil
 	delete(s.entries, e.key)
+	if s.last == e {
+		s.last = nil
+	}
 }
 
 // forget empties the map.
 func (s *Store) forget() {
 	for _, e := range s.entries {
-		s.remove(e)
+		s.displace(e)
+		e.pending = false
 	}
-	s.dirty, s.overlay = list{}, nil
+	s.entries, s.overlay, s.last = map[string]*entry{}, nil, nil
 }
 
-// evict takes entries that are as in the engine out of the map, those first that were not used since the last time,
-// until the values kept for reads take three quarters of their budget.
+// evict takes entries that are as in the engine out of the map while there are too many of them, those first that were
+// not used for the longest time, about. A store may keep its share of the budget, and more as long as others leave it.
 func (s *Store) evict() {
-	limit := s.Resources.limits.ReadCache
-	if s.Resources.clean.Load() <= limit {
-		return
-	}
-	for range 2 {
-		for _, e := range s.entries {
-			switch {
-			case e.dirty || e.pending:
-			case e.recent:
-				e.recent = false
-			default:
-				s.remove(e)
-				if s.Resources.clean.Load() <= limit/4*3 {
-					return
-				}
-			}
+	r := s.Resources
+	for r.clean.Load() > r.limits.ReadCache && s.kept > r.limits.ReadCache/r.stores.Load() {
+		e := s.clean.first
+		if !e.recent {
+			s.remove(e)
+			continue
 		}
+		e.recent = false
+		s.clean.remove(e)
+		s.clean.push(e)
 	}
 }

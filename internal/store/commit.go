@@ -41,16 +41,16 @@ func (s *Store) Commit(position int64) error {
 		if !e.pending {
 			continue // removed meanwhile
 		}
-		v := e.value
-		if e.dirty {
-			v = e.below
+		v := e.value()
+		if e.dirty() {
+			v = e.held.below
 		}
 		s.key = s.engineKey(s.key[:0], []byte(e.key))
 		if err := s.change(b, v); err != nil {
 			return err
 		}
 		e.pending = false
-		s.count(e)
+		s.place(e)
 	}
 	s.overlay = s.overlay[:0]
 	if err := s.advance(b, position); err != nil {
@@ -95,11 +95,11 @@ func (s *Store) advance(b batch, position int64) error {
 // Abandon throws away what is not committed: the record cache and the overlay.
 func (s *Store) Abandon() {
 	for _, e := range s.entries {
-		if e.dirty || e.pending {
+		if e.dirty() || e.pending {
 			s.remove(e)
 		}
 	}
-	s.dirty, s.overlay = list{}, nil
+	s.overlay = nil
 	s.observed = s.committed
 }
 

@@ -51,7 +51,7 @@ func (s *Store) Range(lo, hi []byte) iter.Seq2[Entry, error] {
 }
 
 func give(yield func(Entry, error) bool, e *entry) bool {
-	return e.value.Bytes == nil || yield(Entry{[]byte(e.key), e.value}, nil)
+	return e.null || yield(Entry{[]byte(e.key), e.value()}, nil)
 }
 
 // changed returns the entries within bounds that the engine does not have as they are, in the order of their keys.
@@ -67,7 +67,7 @@ func (s *Store) changed(lo, hi []byte) []*entry {
 		add(e)
 	}
 	for _, e := range s.overlay {
-		if e.pending && !e.dirty {
+		if e.pending && !e.dirty() {
 			add(e)
 		}
 	}

@@ -31,6 +31,7 @@ type Resources struct {
 	blocks                *pebble.Cache
 	files                 *pebble.FileCache
 	dirty, overlay, clean atomic.Int64
+	stores                atomic.Int64 // that are open
 }
 
 // NewResources makes the resources of a process.

@@ -51,8 +51,11 @@ type Store struct {
 	engine   engine
 	cached   bool
 	entries  map[string]*entry
+	last     *entry   // that was found last
 	dirty    list     // in the record cache, in the order of their last change
 	overlay  []*entry // logged, not in the engine
+	clean    list     // as in the engine, the next to be evicted first
+	kept     int64    // bytes of clean
 	position int64    // as in the engine; -1: none
 	flush    func(key []byte, newer, older Value, origin *topology.Record) error
 	needOld  bool
@@ -65,20 +68,27 @@ type Store struct {
 func Open(c Config) (*Store, error) {
 	s := &Store{Config: c, entries: map[string]*entry{}, position: -1, cached: c.Spec.Cached && c.Resources.limits.RecordCache > 0}
 	s.windowed.init(c.Spec)
-	if c.Spec.Engine == state.Memory || c.Volatile {
-		s.engine = openMemory()
-		return s, nil
-	}
-	e, err := openDisk(c.Dir, c.Resources)
-	if err != nil {
+	if err := s.openEngine(); err != nil {
 		return nil, fmt.Errorf("store %q: %w", c.Spec.Name, err)
+	}
+	c.Resources.stores.Add(1)
+	return s, nil
+}
+
+func (s *Store) openEngine() error {
+	if s.Config.Spec.Engine == state.Memory {
+		s.engine = openMemory()
+		return nil
+	}
+	e, err := openDisk(s.Dir, s.Resources)
+	if err != nil {
+		return err
 	}
 	s.engine = e
 	if err := errors.Join(s.identify(), s.readPosition()); err != nil {
-		e.close()
-		return nil, fmt.Errorf("store %q: %w", c.Spec.Name, err)
+		return errors.Join(err, e.close())
 	}
-	return s, nil
+	return nil
 }
 
 // CorruptError says that a store's files cannot be read. Its directory can be removed: the store is restored from its
@@ -167,6 +177,7 @@ func (s *Store) Cached() bool { return s.cached }
 // Close closes the store. What is not committed is lost.
 func (s *Store) Close() error {
 	s.forget()
+	s.Resources.stores.Add(-1)
 	return s.engine.close()
 }
 

@@ -148,7 +148,7 @@ func (w *windowed) expiredSegments() (lo, hi []byte, ok bool) {
 // removeExpired takes windows of dropped segments out of the map.
 func (s *Store) removeExpired() {
 	for k, e := range s.entries {
-		if _, start := SplitWindowKey([]byte(k)); start/s.interval < s.dropped && !e.dirty && !e.pending {
+		if _, start := SplitWindowKey([]byte(k)); start/s.interval < s.dropped && !e.dirty() && !e.pending {
 			s.remove(e)
 		}
 	}
@@ -209,7 +209,7 @@ func (s *Store) windows(from, to int64) (found []WindowEntry, err error) {
 			return nil, err
 		}
 		key = s.mapKey(key[:0], p.key)
-		if e := s.entries[string(key)]; e != nil && (e.dirty || e.pending) || s.hides(key) {
+		if e := s.entries[string(key)]; e != nil && (e.dirty() || e.pending) || s.hides(key) {
 			continue
 		}
 		v, err := s.decode(p.value)
@@ -219,11 +219,11 @@ func (s *Store) windows(from, to int64) (found []WindowEntry, err error) {
 		add(key, v)
 	}
 	for e := s.dirty.first; e != nil; e = e.next {
-		add([]byte(e.key), e.value)
+		add([]byte(e.key), e.value())
 	}
 	for _, e := range s.overlay {
-		if e.pending && !e.dirty && !s.hides([]byte(e.key)) {
-			add([]byte(e.key), e.value)
+		if e.pending && !e.dirty() && !s.hides([]byte(e.key)) {
+			add([]byte(e.key), e.value())
 		}
 	}
 	slices.SortFunc(found, func(a, b WindowEntry) int {
