@@ -76,7 +76,7 @@ func Open(c Config) (*Store, error) {
 }
 
 func (s *Store) openEngine() error {
-	if s.Config.Spec.Engine == state.Memory {
+	if s.Config.Spec.Engine == state.Memory || s.Volatile {
 		s.engine = openMemory()
 		return nil
 	}
