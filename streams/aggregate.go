@@ -77,7 +77,7 @@ func (g *Grouped[K, V]) Aggregate[A any](init func() A, add func(key K, value V,
 
 // TryAggregate is [Grouped.Aggregate] with a context and an error.
 func (g *Grouped[K, V]) TryAggregate[A any](init func() A, add func(ctx context.Context, key K, value V, result A) (A, error), opts ...Option) *Table[K, A] {
-	g.b.function("TryAggregate", init, add)
+	g.b.function("Aggregate", init, add)
 	o := g.b.options("Aggregate", opts, aggregateOptions)
 	return aggregate(g, "Aggregate", "KSTREAM-AGGREGATE-", o, nil, node.Aggregation[K, V, A]{Init: init, Add: adder(add)})
 }

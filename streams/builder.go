@@ -110,8 +110,14 @@ func repartitionTopic(prefix string) string {
 }
 
 // fail keeps an error with the place of the program's call.
-func (b *Builder) fail(format string, args ...any) {
-	b.errs = append(b.errs, fmt.Errorf("streams: "+format+" (%s)", append(args, caller())...))
+func (b *Builder) fail(format string, args ...any) { b.failAt(caller(), format, args...) }
+
+// failAt keeps an error with a place, once.
+func (b *Builder) failAt(place, format string, args ...any) {
+	err := fmt.Errorf("streams: "+format+" (%s)", append(args, place)...)
+	if !slices.ContainsFunc(b.errs, func(e error) bool { return e.Error() == err.Error() }) {
+		b.errs = append(b.errs, err)
+	}
 }
 
 // function reports functions that a verb is given as nil.

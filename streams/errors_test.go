@@ -76,7 +76,42 @@ func TestBuildSaysWhatIsWrong(t *testing.T) {
 			s.Default(streams.As("a"))
 			s.Default(streams.As("b"))
 		}, []string{"Default is called twice"}},
-		"no partitions": {func(b *streams.Builder) { lines(b).Repartition(streams.Partitions(-1)) }, []string{"Partitions(-1)", "at least one"}},
+		"no partitions":            {func(b *streams.Builder) { lines(b).Repartition(streams.Partitions(-1)) }, []string{"Partitions(-1)", "at least one"}},
+		"no partitions at all":     {func(b *streams.Builder) { lines(b).Repartition(streams.Partitions(0)) }, []string{"Partitions(0)", "at least one"}},
+		"more partitions than fit": {func(b *streams.Builder) { lines(b).Repartition(streams.Partitions(1<<32 + 1)) }, []string{"Partitions(4294967297)"}},
+		"no extractor": {func(b *streams.Builder) {
+			b.Stream("lines", str, str, streams.EventTime((func(string, string) time.Time)(nil)))
+		}, []string{"EventTime is given no function"}},
+		"an option of nothing":    {func(b *streams.Builder) { lines(b).Filter(yes, streams.Option{}) }, []string{"Filter does not take"}},
+		"a serde that is missing": {func(b *streams.Builder) { b.Stream[string, string, order]("lines", str, nil) }, []string{"no serde for the value type streams_test.order"}},
+		"a key serde of another type": {func(b *streams.Builder) {
+			words(b).Count(streams.WithKey(serde.Int64))
+		}, []string{"Count is given a serde of another type"}},
+		"a grouping of another type": {func(b *streams.Builder) {
+			lines(b).GroupBy(func(_, v string) order { return order{v, v} }).Count()
+		}, []string{"no serde for the key type streams_test.order", "streams.WithKey(serde.JSON["}},
+		"a result without serde": {func(b *streams.Builder) {
+			words(b).Aggregate(func() order { return order{} }, func(_, _ string, a order) order { return a }, streams.As("orders"))
+		}, []string{"no serde for the value type streams_test.order"}},
+		"no subtractor": {func(b *streams.Builder) {
+			b.Table("t", str, str).GroupBy(func(k, v string) (string, string) { return v, k }).Reduce(concat, nil)
+		}, []string{"Reduce is given no function"}},
+		"no reducer of windows": {func(b *streams.Builder) { words(b).WindowedBy(streams.Tumbling(1e9)).Reduce(nil) }, []string{"Reduce is given no function"}},
+		"no initializer of windows": {func(b *streams.Builder) {
+			words(b).WindowedBy(streams.Tumbling(1e9)).Aggregate(nil, func(_, v, a string) string { return a + v })
+		}, []string{"Aggregate is given no function"}},
+		"retention of a fraction": {func(b *streams.Builder) {
+			words(b).WindowedBy(streams.Tumbling(1e9)).Count(streams.Retention(time.Second + time.Microsecond))
+		}, []string{"1.000001s", "whole milliseconds"}},
+		"windows longer than time": {func(b *streams.Builder) {
+			words(b).WindowedBy(streams.Tumbling(200 * 365 * 24 * time.Hour).Grace(200 * 365 * 24 * time.Hour)).Count()
+		}, []string{"size plus grace"}},
+		"two repartitions of one name": {func(b *streams.Builder) {
+			s := lines(b)
+			s.Repartition(streams.As("same"))
+			s.Repartition(streams.As("same"))
+		}, []string{`"same-repartition-`, "two nodes"}},
+		"a name that grows too long": {func(b *streams.Builder) { lines(b).Repartition(streams.As(strings.Repeat("x", 249))) }, []string{"249"}},
 		"an extractor of other types": {func(b *streams.Builder) {
 			b.Stream("lines", str, str, streams.EventTime(func(int64, int64) time.Time { return time.Time{} }))
 		}, []string{"EventTime is given a func(int64, int64)", "func(string, string) time.Time"}},
@@ -98,6 +133,12 @@ func TestBuildSaysWhatIsWrong(t *testing.T) {
 			_, err := b.Build()
 			if err == nil {
 				t.Fatal("Build says nothing")
+			}
+			if n := strings.Count(err.Error(), "\n") + 1; n != 1 {
+				t.Errorf("one mistake makes %d errors:\n%v", n, err)
+			}
+			if name != "no source" && !strings.Contains(err.Error(), "errors_test.go:") {
+				t.Errorf("the error does not say where:\n%v", err)
 			}
 			for _, want := range mistake.says {
 				if !strings.Contains(err.Error(), want) {

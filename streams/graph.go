@@ -11,6 +11,7 @@ import (
 // of the topology; a table source, a repartition or a join become several. Steps know no types: write closes over them.
 type step struct {
 	name              string
+	place             string // of the call that made it
 	parents, children []*step
 
 	// priority is the order in which steps are written to the topology, where their parents allow it. It counts
@@ -50,6 +51,9 @@ type repartition struct {
 
 // add puts a step below a parent.
 func (b *Builder) add(parent, s *step) *step {
+	if s.place == "" {
+		s.place = caller()
+	}
 	s.under(parent)
 	s.priority = b.nextPriority
 	b.nextPriority++
@@ -117,6 +121,7 @@ func (b *Builder) writeAll(t *topology.Builder) {
 				for i, p := range s.parents {
 					names[i] = p.name
 				}
+				t.At(s.place)
 				s.write(t, names)
 			}
 			s.written = true

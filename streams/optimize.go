@@ -1,9 +1,6 @@
 package streams
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // mergeSources makes sources of the same topics one. Sources that share some topics but not all are an error.
 func (b *Builder) mergeSources() {
@@ -12,6 +9,7 @@ func (b *Builder) mergeSources() {
 		if s.source == nil {
 			continue
 		}
+	topics:
 		for _, topic := range s.source.topics {
 			main, ok := first[topic]
 			switch {
@@ -19,9 +17,11 @@ func (b *Builder) mergeSources() {
 				first[topic] = s
 			case main == s:
 			case !slices.Equal(main.source.topics, s.source.topics):
-				b.errs = append(b.errs, fmt.Errorf("streams: topic %q is read by two sources, of the topics %q and of %q; read it alone, or the same topics in both", topic, main.source.topics, s.source.topics))
+				b.failAt(s.place, "topic %q is read by two sources, of the topics %q (%s) and of %q; read it alone, or the same topics in both", topic, main.source.topics, main.place, s.source.topics)
+				break topics
 			case main.source.types != s.source.types:
-				b.errs = append(b.errs, fmt.Errorf("streams: topic %q is read as %s and as %s; read it once and map it", topic, main.source.types, s.source.types))
+				b.failAt(s.place, "topic %q is read as %s (%s) and as %s; read it once and map it", topic, main.source.types, main.place, s.source.types)
+				break topics
 			default:
 				for _, c := range slices.Clone(s.children) {
 					c.notUnder(s)
@@ -65,7 +65,7 @@ func (b *Builder) mergeRepartitions() {
 		first := changer.repartitions[0].repartition
 		sink, filter, source := b.repartitionNames(first.topic)
 		one := first.named(sink, filter, source)
-		one.priority = changer.priority
+		one.place, one.priority = changer.repartitions[0].place, changer.priority
 		for _, old := range changer.repartitions {
 			below := old.above(func(s *step) bool { return slices.Contains(s.parents, changer) })
 			below.under(one)

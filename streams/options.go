@@ -44,7 +44,7 @@ type settings struct {
 	uncached   bool
 	logConfig  map[string]string
 	retention  *time.Duration
-	partitions int32
+	partitions *int
 	key, value any // serdes
 	extract    any // a node.Extractor
 }
@@ -118,7 +118,7 @@ func Retention(d time.Duration) Option {
 // Partitions sets the number of partitions of a repartition topic; by default it has as many as the topics whose
 // records it takes, at most.
 func Partitions(n int) Option {
-	return Option{partitionsOption, func(s *settings) { s.partitions = int32(n) }}
+	return Option{partitionsOption, func(s *settings) { s.partitions = &n }}
 }
 
 // WithKey sets the serde of the keys that a verb makes or stores.

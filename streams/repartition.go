@@ -1,6 +1,8 @@
 package streams
 
 import (
+	"math"
+
 	"github.com/millrace/millrace/internal/node"
 	"github.com/millrace/millrace/serde"
 	"github.com/millrace/millrace/topology"
@@ -14,8 +16,12 @@ import (
 // Java: KStream.repartition. Names: KSTREAM-REPARTITION-n.
 func (s *Stream[K, V]) Repartition(opts ...Option) *Stream[K, V] {
 	o := s.b.options("Repartition", opts, nameOption|partitionsOption|keyOption|valueOption)
-	if o.partitions < 0 {
-		s.b.fail("Partitions(%d): a topic has at least one partition", o.partitions)
+	partitions := int32(0)
+	if n := o.partitions; n != nil {
+		if *n < 1 || *n > math.MaxInt32 {
+			s.b.fail("Partitions(%d): a topic has at least one partition, and at most %d", *n, math.MaxInt32)
+		}
+		partitions = int32(*n)
 	}
 	name := o.name
 	if name == "" {
@@ -23,7 +29,7 @@ func (s *Stream[K, V]) Repartition(opts ...Option) *Stream[K, V] {
 	}
 	key := serdeFor(s.b, given(s.b, "Repartition", o.key, s.key), "key", "streams.WithKey")
 	value := serdeFor(s.b, given(s.b, "Repartition", o.value, s.value), "value", "streams.WithValue")
-	st := newRepartition(s.b, name, key, value, o.partitions, false)
+	st := newRepartition(s.b, name, key, value, partitions, false)
 	s.b.add(s.step, st)
 	return &Stream[K, V]{b: s.b, step: st, name: st.name, key: key, value: value, sources: []string{st.name}}
 }

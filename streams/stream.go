@@ -102,6 +102,7 @@ func extractor[K, V any](b *Builder, option any) node.Extractor[K, V] {
 			return e(r.Time, partitionTime, now), nil
 		}
 	case func(K, V) time.Time:
+		b.function("EventTime", e)
 		return func(r node.Record[K, V], _, _ int64) (int64, error) { return e(r.Key, r.Value).UnixMilli(), nil }
 	default:
 		b.fail("EventTime is given a %T; the source has %v", option, reflect.TypeFor[func(K, V) time.Time]())

@@ -91,7 +91,7 @@ func (g *GroupedTable[K, V]) Aggregate[A any](init func() A, add, subtract func(
 
 // TryAggregate is [GroupedTable.Aggregate] with contexts and errors.
 func (g *GroupedTable[K, V]) TryAggregate[A any](init func() A, add, subtract func(ctx context.Context, key K, value V, result A) (A, error), opts ...Option) *Table[K, A] {
-	g.b.function("TryAggregate", init, add, subtract)
+	g.b.function("Aggregate", init, add, subtract)
 	o := g.b.options("Aggregate", opts, aggregateOptions)
 	return tableAggregate(g, "Aggregate", "KTABLE-AGGREGATE-", o, nil, node.Aggregation[K, V, A]{Init: init, Add: adder(add)}, subtract)
 }

@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"math"
 	"time"
 
 	"github.com/millrace/millrace/internal/node"
@@ -50,6 +51,7 @@ func (w TimeWindows) check(b *Builder) node.TimeWindows {
 	for _, d := range []time.Duration{w.size, w.advance, w.grace} {
 		if d%time.Millisecond != 0 {
 			b.fail("windows are given %v; they are measured in whole milliseconds", d)
+			return unusable
 		}
 	}
 	n := node.TimeWindows{Size: w.size.Milliseconds(), Advance: w.advance.Milliseconds(), Grace: w.grace.Milliseconds()}
@@ -60,8 +62,13 @@ func (w TimeWindows) check(b *Builder) node.TimeWindows {
 		b.fail("windows of %v advance by %v; they can advance by 1ms up to their size", w.size, w.advance)
 	case n.Grace < 0:
 		b.fail("windows have the grace period %v; it cannot be negative", w.grace)
+	case w.size > math.MaxInt64-w.grace:
+		b.fail("windows of %v have the grace period %v; their size plus grace period can be %v", w.size, w.grace, time.Duration(math.MaxInt64))
 	default:
 		return n
 	}
-	return node.TimeWindows{Size: 1, Advance: 1}
+	return unusable
 }
+
+// unusable stands for windows that are reported.
+var unusable = node.TimeWindows{Size: 1, Advance: 1}

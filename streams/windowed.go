@@ -73,7 +73,7 @@ func (w *TimeWindowed[K, V]) Aggregate[A any, W WindowedKey[K]](init func() A, a
 
 // TryAggregate is [TimeWindowed.Aggregate] with a context and an error.
 func (w *TimeWindowed[K, V]) TryAggregate[A any, W WindowedKey[K]](init func() A, add func(ctx context.Context, key K, value V, result A) (A, error), opts ...Option) *Table[W, A] {
-	w.group.b.function("TryAggregate", init, add)
+	w.group.b.function("Aggregate", init, add)
 	o := w.group.b.options("Aggregate", opts, windowedOptions)
 	return windowAggregate[K, V, A, W](w, "Aggregate", "KSTREAM-AGGREGATE-", o, nil, node.Aggregation[K, V, A]{Init: init, Add: adder(add)})
 }
@@ -105,7 +105,9 @@ func (w *TimeWindowed[K, V]) spec(verb string, o *settings, store string) *state
 	spec.WindowSize = time.Duration(w.windows.Size) * time.Millisecond
 	spec.Retention = spec.WindowSize + time.Duration(w.windows.Grace)*time.Millisecond
 	if o.retention != nil {
-		if *o.retention < spec.Retention {
+		if *o.retention%time.Millisecond != 0 {
+			w.group.b.fail("%s keeps windows for %v; that is measured in whole milliseconds", verb, *o.retention)
+		} else if *o.retention < spec.Retention {
 			w.group.b.fail("%s keeps windows for %v; their size plus grace period is %v, and they are kept at least as long", verb, *o.retention, spec.Retention)
 		}
 		spec.Retention = *o.retention

@@ -21,7 +21,13 @@ type Builder struct {
 	topics   map[string]string // input topic → the source that reads it
 	together [][]string        // sources whose topics must be partitioned alike
 	errs     []error
+	at       string // where the calls come from
+	wrong    bool   // that something is wrong there is reported
 }
+
+// At says where in a program the calls that follow come from. Of what is wrong with them the first is reported, with the
+// place.
+func (b *Builder) At(place string) { b.at, b.wrong = place, false }
 
 // NewFunc makes the running node of one task; see [Node].
 type NewFunc = func(ctx Context, children []any) (any, error)
@@ -98,6 +104,7 @@ func (b *Builder) Copartition(sources []string) {
 
 // Build checks the graph, cuts it into sub-topologies and returns it, or all that is wrong with it.
 func (b *Builder) Build() (*Topology, error) {
+	b.At("")
 	for _, s := range b.stores {
 		if len(s.Users) == 0 {
 			b.fail("store %q is used by no node; connect it or leave it out", s.Name)
@@ -113,7 +120,7 @@ func (b *Builder) Build() (*Topology, error) {
 
 func (b *Builder) add(n *Node, parents ...string) {
 	if err := CheckName(n.Name); err != nil {
-		b.errs = append(b.errs, err)
+		b.fail("%s", strings.TrimPrefix(err.Error(), "topology: "))
 	}
 	if _, ok := b.byName[n.Name]; ok {
 		b.fail("two nodes have the name %q; give one of them another name", n.Name)
@@ -140,6 +147,13 @@ func (b *Builder) add(n *Node, parents ...string) {
 }
 
 func (b *Builder) fail(format string, args ...any) {
+	if b.at != "" {
+		if b.wrong {
+			return
+		}
+		format, args = format+" (%s)", append(args, b.at)
+		b.wrong = true
+	}
 	b.errs = append(b.errs, fmt.Errorf("topology: "+format, args...))
 }
 

@@ -209,6 +209,22 @@ func TestBuildSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+// TestMistakesHaveTheirPlace: one error a place.
+func TestMistakesHaveTheirPlace(t *testing.T) {
+	var b topology.Builder
+	b.At("main.go:7")
+	b.AddSource("a b", nil, nil)
+	b.AddSource("a", []string{"in"}, nil)
+	b.At("main.go:9")
+	b.AddSource("b", []string{"in"}, nil)
+	_, err := b.Build()
+	want := "topology: source \"a b\" reads no topic (main.go:7)\n" +
+		"topology: topic \"in\" is read by source \"a\" already; source \"b\" cannot read it too (main.go:9)"
+	if err == nil || err.Error() != want {
+		t.Errorf("the error is\n%v\nwant\n%v", err, want)
+	}
+}
+
 // TestSameStoreTwice: a store that is added again is connected to more nodes.
 func TestSameStoreTwice(t *testing.T) {
 	spec := &state.Spec{Name: "s"}
