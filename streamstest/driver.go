@@ -2,7 +2,7 @@
 //
 // A driver runs the whole topology as one task with one partition of each topic (Java: TopologyTestDriver). Each
 // record that is sent is processed wholly, through repartition topics too, and committed, before the call returns;
-// what it led to can then be read from the output topics and the stores.
+// what it led to can then be read from the topics, changelogs included.
 package streamstest
 
 import (
