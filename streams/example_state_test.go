@@ -69,6 +69,36 @@ func ExampleGrouped_Reduce() {
 	// vase=100@0
 }
 
+// A store may be in memory, do without a changelog, or log and forward each change.
+func ExampleUnlogged() {
+	d := run(func(b *streams.Builder) {
+		b.Stream("clicks", serde.String, serde.String).
+			GroupByKey().
+			Count(streams.As("clicks"), streams.InMemory(), streams.Unlogged(), streams.Uncached()).
+			ToStream().
+			To("counts")
+	})
+	d.Input("clicks", serde.String, serde.String).Send("ann", "/")
+	fmt.Println(d.Topics())
+	// Output: [counts]
+}
+
+type city struct{ Country, Name string }
+
+// Types that are no primitives need serdes where they are first written.
+func ExampleWithKey() {
+	d := run(func(b *streams.Builder) {
+		b.Stream("orders", serde.String, serde.JSON[city]()).
+			GroupBy(func(_ string, c city) city { return c }, streams.WithKey(serde.JSON[city]())).
+			Count().
+			ToStream().
+			To("counts")
+	})
+	d.Input("orders", serde.String, serde.JSON[city]()).Send("o-17", city{"Norway", "Oslo"})
+	show(d, "counts", serde.JSON[city](), serde.Int64)
+	// Output: {Norway Oslo}=1@0
+}
+
 type stats struct{ Orders, Cents int64 }
 
 func ExampleGrouped_Aggregate() {
@@ -256,6 +286,22 @@ func ExampleTable_Filter() {
 	// pear=null@0
 }
 
+func ExampleTable_FilterNot() {
+	d := run(func(b *streams.Builder) {
+		b.Table("flights", serde.String, serde.String).
+			FilterNot(func(_, state string) bool { return state == "cancelled" }, streams.As("flying")).
+			ToStream().
+			To("board")
+	})
+	flights := d.Input("flights", serde.String, serde.String)
+	flights.Send("DY620", "on time")
+	flights.Send("DY620", "cancelled") // the row begins to fit: it is deleted
+	show(d, "board", serde.String, serde.String)
+	// Output:
+	// DY620=on time@0
+	// DY620=null@0
+}
+
 func ExampleTable_MapValues() {
 	d := run(func(b *streams.Builder) {
 		b.Table("customers", serde.String, serde.String).MapValues(strings.ToUpper, streams.As("upper")).ToStream().To("out")
@@ -291,6 +337,25 @@ func ExampleTable_GroupBy() {
 	// Oslo=1@0
 	// Oslo=0@0
 	// Rome=1@0
+}
+
+func ExampleGroupedTable_Count() {
+	d := run(func(b *streams.Builder) {
+		b.Table("seats", serde.String, serde.String).
+			GroupBy(func(seat, flight string) (string, string) { return flight, seat }).
+			Count(streams.As("taken")).
+			ToStream().
+			To("taken-seats")
+	})
+	seats := d.Input("seats", serde.String, serde.String)
+	seats.Send("12A", "DY620")
+	seats.Send("12B", "DY620")
+	seats.Delete("12A", at(1))
+	show(d, "taken-seats", serde.String, serde.Int64)
+	// Output:
+	// DY620=1@0
+	// DY620=2@0
+	// DY620=1@1000
 }
 
 func ExampleGroupedTable_Reduce() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"log"
 	"maps"
 	"slices"
 	"strconv"
@@ -145,6 +146,19 @@ func ExampleStream_Peek() {
 	// Output: saw ann 500
 }
 
+// What Try functions get as their context ends when the task is closed, so that a call to elsewhere does too.
+func ExampleStream_TryForEach() {
+	d := run(func(b *streams.Builder) {
+		b.Stream("alarms", serde.String, serde.String).
+			TryForEach(func(ctx context.Context, place, what string) error {
+				fmt.Println(what, "at", place)
+				return ctx.Err() // of an HTTP request, say
+			})
+	})
+	d.Input("alarms", serde.String, serde.String).Send("roof", "smoke")
+	// Output: smoke at roof
+}
+
 func ExampleStream_ForEach() {
 	d := run(func(b *streams.Builder) {
 		b.Stream("alarms", serde.String, serde.String).ForEach(func(place, what string) { fmt.Println(what, "at", place) })
@@ -172,6 +186,40 @@ func ExampleStream_Split() {
 	// large: bob=1500@0
 	// wrong: cid=-1@0
 	// small: ann=500@0
+}
+
+// A branch is named by the split and itself, or by its number.
+func ExampleSplitter_Branch() {
+	b := streams.NewBuilder()
+	clicks := b.Stream("clicks", serde.String, serde.String).Split(streams.As("by-page-"))
+	clicks.Branch(func(_, page string) bool { return page == "/cart" }, streams.As("cart")).To("cart")
+	clicks.Branch(func(_, page string) bool { return page == "/help" }).To("help")
+	t, err := b.Build()
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, n := range t.Nodes() {
+		if n.Kind == topology.ProcessorNode {
+			fmt.Println(n.Name)
+		}
+	}
+	// Output:
+	// by-page-
+	// by-page-cart
+	// by-page-2
+}
+
+func ExampleSplitter_Default() {
+	d := run(func(b *streams.Builder) {
+		clicks := b.Stream("clicks", serde.String, serde.String).Split()
+		clicks.Branch(func(user, _ string) bool { return strings.HasPrefix(user, "bot-") }) // to nowhere
+		clicks.Default().To("people")
+	})
+	clicks := d.Input("clicks", serde.String, serde.String)
+	clicks.Send("bot-7", "/")
+	clicks.Send("ann", "/cart")
+	show(d, "people", serde.String, serde.String)
+	// Output: ann=/cart@0
 }
 
 func ExampleStream_Merge() {
