@@ -2,7 +2,7 @@
 // JSON lines, so that one driver runs both.
 //
 //	app --bootstrap B --app-id A --state-dir D --workload W1|W2|W4|W7|R|COPY --in T --out T --records N --t0 MS
-//	    [--cache BYTES] [--threads N] [--leave]
+//	    [--cache BYTES] [--threads N] [--cpuprofile FILE]
 //
 // The lines are start, state, running and done; with --records 0 it serves until SIGTERM and prints closed.
 package main
@@ -78,6 +78,13 @@ func run(argv []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if name := a["cpuprofile"]; name != "" {
+		stopProfile, err := profile(name)
+		if err != nil {
+			return err
+		}
+		defer stopProfile()
+	}
 	say("event", "start", "pid", os.Getpid(), "main_after_ms", nowMs()-t0)
 	if a["workload"] == "COPY" {
 		return rawCopy(ctx, a, t0, int64(records))

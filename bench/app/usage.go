@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 	"time"
@@ -22,6 +23,23 @@ func usageNow() usage {
 		return usage{nowMs(), -1}
 	}
 	return usage{nowMs(), float64(r.Utime.Nano()+r.Stime.Nano()) / 1e9}
+}
+
+// profile writes a profile of the processor's time to a file until it is stopped.
+func profile(name string) (stop func(), err error) {
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, err
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		if err := f.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "app:", err)
+		}
+	}, nil
 }
 
 // memory returns a field of the process's status in MiB, or -1 where the system does not tell.
