@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -245,6 +244,3 @@ func list(partitions []assign.TopicPartition) string {
 	}
 	return b.String()
 }
-
-// closeTimeout bounds how long a client may take to say goodbye to its brokers.
-const closeTimeout = 5 * time.Second

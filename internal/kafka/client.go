@@ -92,7 +92,7 @@ func (c *Client) Connect(ctx context.Context) error {
 				continue
 			}
 		}
-		if context.Cause(ctx) == context.Canceled {
+		if errors.Is(context.Cause(ctx), context.Canceled) {
 			return ctx.Err()
 		}
 		return fmt.Errorf("kafka: no broker answered within %v; waiting for the metadata of the cluster at %s (%s): %w; "+

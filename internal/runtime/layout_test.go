@@ -31,7 +31,11 @@ func graph(t *testing.T, lines ...string) *topology.Topology {
 			}
 			if strings.HasPrefix(name, "r") {
 				in := topology.Internal{Name: name}
-				fmt.Sscan(number, &in.Partitions)
+				if number != "" {
+					if _, err := fmt.Sscan(number, &in.Partitions); err != nil {
+						t.Fatal(err)
+					}
+				}
 				b.AddInternalTopic(in)
 			}
 			names = append(names, name)

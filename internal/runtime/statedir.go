@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/millrace/millrace/internal/assign"
@@ -174,11 +176,12 @@ func (d *StateDir) NotePositions(id topology.TaskID, sum int64) {
 func (d *StateDir) Sums() map[topology.TaskID]int64 {
 	sums := make(map[topology.TaskID]int64)
 	for _, id := range d.Tasks() {
-		var sum int64
+		sums[id] = 0
 		if text, err := os.ReadFile(filepath.Join(d.TaskDir(id), positionsFile)); err == nil {
-			fmt.Sscan(string(text), &sum)
+			if sum, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil {
+				sums[id] = max(sum, 0)
+			}
 		}
-		sums[id] = max(sum, 0)
 	}
 	return sums
 }

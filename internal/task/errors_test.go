@@ -133,7 +133,7 @@ func TestDeadLettersNeedATopic(t *testing.T) {
 // TestPanics: a panic of the program is an error that says of which record, and where in the program.
 func TestPanics(t *testing.T) {
 	for value, want := range map[string]string{
-		"panic": `task 0_3: node "work": topic "a" partition 3 offset 1: panic: assignment to entry in nil map`,
+		"panic": `task 0_3: node "work": topic "a" partition 3 offset 1: panic: as asked`,
 		"worse": `task 0_3: node "source-0": topic "a" partition 3 offset 1: panic: worse bytes`,
 	} {
 		b := open(t, Config{MaxIdle: -1, Failed: Handler{Decide: always(Skip)}}, "a")

@@ -41,8 +41,7 @@ func open(t *testing.T, cfg Config, topics ...string) *bench {
 	b := &bench{fail: map[string]error{}}
 	work := func(_ context.Context, _, v string) error {
 		if v == "panic" {
-			var none map[string]int
-			none["x"]++
+			panic("as asked")
 		}
 		if err := b.fail[v]; err != nil {
 			return err

@@ -78,7 +78,9 @@ func (p *process) kill() error {
 	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("killing the instance: %w", err)
 	}
-	p.killed.Do(func() { <-p.ended }) // the exit status says that it was killed
+	p.killed.Do(func() {
+		_ = <-p.ended // the exit status says that it was killed
+	})
 	return nil
 }
 
