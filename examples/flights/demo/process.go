@@ -19,6 +19,7 @@ type process struct {
 	cmd    *exec.Cmd
 	ended  chan error
 	killed sync.Once
+	status error // how it ended, once it was killed
 }
 
 // start starts the instance and waits until it runs. It says what was restored, or hello where that is not empty.
@@ -78,9 +79,7 @@ func (p *process) kill() error {
 	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("killing the instance: %w", err)
 	}
-	p.killed.Do(func() {
-		_ = <-p.ended // the exit status says that it was killed
-	})
+	p.killed.Do(func() { p.status = <-p.ended })
 	return nil
 }
 
