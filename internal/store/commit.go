@@ -2,15 +2,15 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
-	"slices"
-	"strings"
+	"time"
 
 	"github.com/millrace/millrace/topology"
 )
 
 // Position returns the offset in the changelog from which the store is to be restored; !ok: from the start.
-func (s *Store) Position() (next int64, ok bool) { return max(s.position, 0), s.position >= 0 }
+func (s *Store) Position() (next int64, ok bool) { return max(s.next, 0), s.next >= 0 }
 
 func (s *Store) readPosition() error {
 	b, ok, err := s.engine.get(positionKey, nil)
@@ -22,6 +22,7 @@ func (s *Store) readPosition() error {
 		return &CorruptError{s.Dir, fmt.Errorf("its position has %d bytes", len(b))}
 	default:
 		s.position = int64(binary.BigEndian.Uint64(b))
+		s.next = s.position
 	}
 	return nil
 }
@@ -31,12 +32,7 @@ func (s *Store) readPosition() error {
 //
 // REQUIRES: the changes are acknowledged and what they belong to is committed.
 func (s *Store) Commit(position int64) error {
-	if len(s.overlay) == 0 && (position < 0 || position == s.position) {
-		s.evict()
-		return nil
-	}
-	slices.SortFunc(s.overlay, func(a, b *entry) int { return strings.Compare(a.key, b.key) }) // cheaper to insert
-	b := s.engine.batch()
+	s.growStage()
 	for _, e := range s.overlay {
 		if !e.pending {
 			continue // removed meanwhile
@@ -45,51 +41,50 @@ func (s *Store) Commit(position int64) error {
 		if e.dirty() {
 			v = e.held.below
 		}
-		s.key = s.engineKey(s.key[:0], []byte(e.key))
-		if err := s.change(b, v); err != nil {
-			return err
-		}
+		s.stageChange([]byte(e.key), v)
 		e.pending = false
 		s.place(e)
 	}
+	clear(s.overlay)
 	s.overlay = s.overlay[:0]
-	if err := s.advance(b, position); err != nil {
+	if position >= 0 {
+		s.next = position
+	}
+	defer s.evict()
+	return s.apply()
+}
+
+// apply moves what is staged into the engine, in one batch with the position after it, and drops what is expired.
+func (s *Store) apply() error {
+	if len(s.stage.changes) == 0 && s.next == s.position {
+		return nil
+	}
+	b := s.engine.batch(len(s.stage.bytes) + 4*len(s.stage.changes))
+	if err := s.fill(b); err != nil {
 		return err
 	}
-	s.evict()
+	if err := b.apply(); err != nil {
+		return err
+	}
+	s.stage.clear(s.restoring)
+	s.position, s.committed = s.next, s.observed
 	return nil
 }
 
-// change writes a value of s.key into a batch.
-func (s *Store) change(b batch, v Value) error {
-	if v.Bytes == nil {
-		return b.remove(s.key)
+func (s *Store) fill(b batch) error {
+	if err := s.stage.writeTo(b); err != nil {
+		return err
 	}
-	s.val = s.encode(s.val[:0], v)
-	return b.set(s.key, s.val)
-}
-
-// advance completes a batch with the position, drops what is expired, and applies it.
-func (s *Store) advance(b batch, position int64) error {
 	if lo, hi, ok := s.expiredSegments(); ok {
 		if err := b.removeRange(lo, hi); err != nil {
 			return err
 		}
 		s.removeExpired()
 	}
-	if position >= 0 {
-		if err := b.set(positionKey, binary.BigEndian.AppendUint64(nil, uint64(position))); err != nil {
-			return err
-		}
+	if s.next == s.position {
+		return nil
 	}
-	if err := b.apply(); err != nil {
-		return err
-	}
-	if position >= 0 {
-		s.position = position
-	}
-	s.committed = s.observed
-	return nil
+	return b.set(positionKey, binary.BigEndian.AppendUint64(nil, uint64(s.next)))
 }
 
 // Abandon throws away what is not committed: the record cache and the overlay.
@@ -104,27 +99,48 @@ func (s *Store) Abandon() {
 }
 
 // Restore applies records of the changelog, in their order, and takes over the position after them. It goes past the
-// cache and the overlay, which are empty.
+// cache and the overlay, which are empty. What was restored is gathered for a while, and read after RestoreDone only.
 func (s *Store) Restore(records []topology.Record, next int64) error {
 	if len(s.entries) > 0 {
 		s.forget()
 	}
-	b := s.engine.batch()
+	if !s.restoring {
+		s.restoring = true
+		s.Resources.restoring.Add(1)
+	}
+	if len(s.stage.changes) == 0 {
+		s.since = time.Now()
+	}
 	for i := range records {
 		r := &records[i]
 		if s.window && r.Key != nil && len(r.Key) < windowSuffix {
 			return fmt.Errorf("%s: a key of %d bytes is not one of a window store; is this the changelog of another store?", r.Place(), len(r.Key))
 		}
-		if r.Key == nil || !s.restorable(r.Key) {
-			continue
-		}
-		s.key = s.engineKey(s.key[:0], r.Key)
-		if err := s.change(b, Value{r.Value, r.Timestamp}); err != nil {
-			return err
+		if r.Key != nil && s.restorable(r.Key) {
+			s.stageChange(r.Key, Value{r.Value, r.Timestamp})
 		}
 	}
-	return s.advance(b, next)
+	s.next = next
+	if s.stage.size() < s.Resources.limits.Overlay/s.Resources.restoring.Load() && time.Since(s.since) < settleAfter {
+		return nil
+	}
+	return s.apply()
 }
 
-// RestoreDone lets what was restored reach the disk, so that a crash soon after does not cost it.
-func (s *Store) RestoreDone() error { return s.engine.settle() }
+// RestoreDone ends a restore. What was restored can be read, and reaches the disk, so that a crash soon after does not
+// cost it.
+func (s *Store) RestoreDone() error {
+	err := s.apply()
+	s.endRestore()
+	return errors.Join(err, s.engine.settle())
+}
+
+func (s *Store) endRestore() {
+	if s.restoring {
+		s.restoring = false
+		s.Resources.restoring.Add(-1)
+	}
+	if len(s.stage.changes) == 0 { // otherwise applying has failed
+		s.stage.clear(false)
+	}
+}

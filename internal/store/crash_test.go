@@ -3,13 +3,20 @@ package store
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/topology"
@@ -167,5 +174,46 @@ func TestCrash(t *testing.T) {
 				t.Error("nothing reached the disk")
 			}
 		})
+	}
+}
+
+// A disk that fills up while a store is restored or committed leaves a prefix too, whatever is called after the error.
+func TestFullDiskLeavesPrefix(t *testing.T) {
+	for seed := range uint64(6) {
+		rnd := rand.New(rand.NewPCG(seed, 6))
+		dir := t.TempDir()
+		var left atomic.Int64
+		left.Store(1 + rnd.Int64N(100))
+		r := NewResources(Limits{Overlay: 100_000})
+		r.fs = errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if filepath.Ext(op.Path) == ".sst" && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && left.Add(-1) < 0 {
+				return &os.PathError{Op: "write", Path: op.Path, Err: syscall.ENOSPC}
+			}
+			return nil
+		}))
+		s, err := openCrash(dir, r)
+		check(t, err)
+		for n := int64(0); err == nil && n < 1e7; {
+			var records []topology.Record
+			for next := n + 1 + rnd.Int64N(5000); n < next; n++ {
+				records = append(records, crashRecord(n))
+			}
+			if seed%2 == 0 {
+				err = s.Restore(records, n)
+				continue
+			}
+			for _, r := range records {
+				check(t, s.Put(r.Key, Value{r.Value, r.Timestamp}, &r))
+			}
+			err = s.Commit(n)
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
+		}
+		if err := errors.Join(s.RestoreDone(), s.Close()); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
+		}
+		r.Close()
+		recovered(t, dir)
 	}
 }

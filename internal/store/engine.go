@@ -11,8 +11,8 @@ type engine interface {
 	// get appends the value of key to dst.
 	get(key, dst []byte) (value []byte, ok bool, err error)
 
-	// batch begins a batch. There is one at a time.
-	batch() batch
+	// batch begins a batch of about so many bytes. There is one at a time.
+	batch(size int) batch
 
 	// scan returns the entries from lo on and before hi, in order; hi nil is no bound. Keys and values are valid until
 	// the next one.

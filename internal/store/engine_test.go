@@ -97,7 +97,7 @@ func randomKey(rnd *rand.Rand) []byte {
 
 // randomBatch applies a batch to an engine and to its model; before apply the engine is to be as it was.
 func randomBatch(t *testing.T, rnd *rand.Rand, e engine, model map[string]string) {
-	b := e.batch()
+	b := e.batch(0)
 	for range rnd.IntN(20) {
 		key := randomKey(rnd)
 		switch rnd.IntN(8) {
@@ -166,7 +166,7 @@ func TestEngineScanStops(t *testing.T) {
 	for _, kind := range engines {
 		t.Run(kind.name, func(t *testing.T) {
 			e := kind.open(t)
-			b := e.batch()
+			b := e.batch(0)
 			for i := range 10 {
 				check(t, b.set([]byte{1, byte(i)}, nil))
 			}
@@ -191,7 +191,7 @@ func TestDiskLargeBatches(t *testing.T) {
 	const keys = 3000
 	value := make([]byte, 2*memTable/keys)
 	for round := range 3 {
-		b := e.batch()
+		b := e.batch(0)
 		value[0] = byte(round)
 		for i := range keys {
 			check(t, b.set(binary.BigEndian.AppendUint32([]byte{1}, uint32(i*7919%keys)), value))
@@ -243,7 +243,7 @@ func TestDiskCorrupt(t *testing.T) {
 			r := testResources(t, Limits{})
 			dir := t.TempDir()
 			d := mustOpenDisk(t, dir, r)
-			b := d.batch()
+			b := d.batch(0)
 			for i := range 1000 {
 				check(t, b.set(binary.BigEndian.AppendUint32([]byte{1}, uint32(i)), []byte("value")))
 			}
@@ -328,7 +328,7 @@ func TestDiskFull(t *testing.T) {
 		return nil
 	}))
 	d := mustOpenDisk(t, t.TempDir(), r)
-	b := d.batch()
+	b := d.batch(0)
 	check(t, b.set([]byte{1}, []byte("first")))
 	check(t, b.apply())
 	check(t, d.settle())
@@ -337,7 +337,7 @@ func TestDiskFull(t *testing.T) {
 	full.Store(true)
 	var err error
 	for i := 0; err == nil && i < 1000; i++ { // more than what may be held in memory
-		b := d.batch()
+		b := d.batch(0)
 		check(t, b.set([]byte{1, byte(i)}, make([]byte, settleBytes)))
 		err = b.apply()
 	}

@@ -31,12 +31,13 @@ func (m *memory) scan(lo, hi []byte) iter.Seq2[pair, error] {
 }
 
 // batch applies changes at once: nothing can come between them and apply.
-func (m *memory) batch() batch { return (*memoryBatch)(m) }
+func (m *memory) batch(int) batch { return (*memoryBatch)(m) }
 
 type memoryBatch memory
 
 func (m *memoryBatch) set(key, value []byte) error {
-	m.tree.Set(pair{bytes.Clone(key), append([]byte{}, value...)})
+	b := append(append(make([]byte, 0, len(key)+len(value)), key...), value...)
+	m.tree.Set(pair{b[:len(key):len(key)], b[len(key):]})
 	return nil
 }
 

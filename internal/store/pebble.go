@@ -17,15 +17,19 @@ import (
 
 const (
 	// memTable is how much a store gathers in memory before it writes a file. It is small, as an application has many
-	// stores, and what is not applied yet is held by the overlay anyway.
-	memTable = 4 << 20
+	// stores, whose memtables are taken from the block cache. What is not applied yet is held by the overlay anyway, and
+	// a batch of more than half a memtable goes around it.
+	memTable = 512 << 10
+
+	// fileSize is the size of files. Small ones are costly to write, large ones are rewritten for a few changes.
+	fileSize = 16 << 20
 
 	// What was applied is written to a file once it is this much, or this old when more comes.
 	settleBytes = 1 << 20
 	settleAfter = time.Second
 
 	// What is applied waits for the last settling once it is this much more.
-	stallBytes = 2 * memTable
+	stallBytes = 8 << 20
 )
 
 // disk is the engine on Pebble.
@@ -57,11 +61,14 @@ func openDisk(dir string, r *Resources) (*disk, error) {
 		},
 		DisableWAL:                  true,
 		MemTableSize:                memTable,
-		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
+		MemTableStopWritesThreshold: 1000, // see wait
+		L0CompactionThreshold:       8,
 		L0StopWritesThreshold:       32,
 		LBaseMaxBytes:               32 << 20,
 		FormatMajorVersion:          pebble.FormatNewest,
+	}
+	for i := range opts.TargetFileSizes {
+		opts.TargetFileSizes[i] = fileSize
 	}
 	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	for i := range opts.Levels {
@@ -134,7 +141,7 @@ func (d *disk) scan(lo, hi []byte) iter.Seq2[pair, error] {
 	}
 }
 
-func (d *disk) batch() batch { return &diskBatch{d, d.db.NewBatch()} }
+func (d *disk) batch(size int) batch { return &diskBatch{d, d.db.NewBatchWithSize(size)} }
 
 type diskBatch struct {
 	d *disk

@@ -17,7 +17,7 @@ type Limits struct {
 	RecordCache int64
 
 	// Overlay holds changes that were logged but are not in the engine yet, as they are not committed: 32 MiB by default.
-	// When it is full a commit is asked for.
+	// When it is full a commit is asked for. Stores that are restored gather as much before they apply it.
 	Overlay int64
 
 	// ReadCache holds values as they are in the engine, for reads: 16 MiB by default.
@@ -32,6 +32,7 @@ type Resources struct {
 	files                 *pebble.FileCache
 	dirty, overlay, clean atomic.Int64
 	stores                atomic.Int64 // that are open
+	restoring             atomic.Int64 // stores that are
 }
 
 // NewResources makes the resources of a process.

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/topology"
@@ -48,25 +49,29 @@ type Value struct {
 // Store is one partition of a state store. It is used from one goroutine.
 type Store struct {
 	Config
-	engine   engine
-	cached   bool
-	entries  map[string]*entry
-	last     *entry   // that was found last
-	dirty    list     // in the record cache, in the order of their last change
-	overlay  []*entry // logged, not in the engine
-	clean    list     // as in the engine, the next to be evicted first
-	kept     int64    // bytes of clean
-	position int64    // as in the engine; -1: none
-	flush    func(key []byte, newer, older Value, origin *topology.Record) error
-	needOld  bool
-	logged   []byte // where logged bytes are handed out from
-	key, val []byte // scratch
+	engine    engine
+	cached    bool
+	entries   map[string]*entry
+	last      *entry    // that was found last
+	dirty     list      // in the record cache, in the order of their last change
+	overlay   []*entry  // logged, not in the engine
+	clean     list      // as in the engine, the next to be evicted first
+	kept      int64     // bytes of clean
+	stage     stage     // on the way into the engine
+	restoring bool      // from the first Restore to RestoreDone
+	since     time.Time // when the first record was restored that is in the stage
+	position  int64     // as in the engine; -1: none
+	next      int64     // as in the engine and the stage
+	flush     func(key []byte, newer, older Value, origin *topology.Record) error
+	needOld   bool
+	logged    []byte // where logged bytes are handed out from
+	key, val  []byte // scratch
 	windowed
 }
 
 // Open opens a store. The errors *CorruptError and *ForeignError say that its directory cannot be used.
 func Open(c Config) (*Store, error) {
-	s := &Store{Config: c, entries: map[string]*entry{}, position: -1, cached: c.Spec.Cached && c.Resources.limits.RecordCache > 0}
+	s := &Store{Config: c, entries: map[string]*entry{}, position: -1, next: -1, cached: c.Spec.Cached && c.Resources.limits.RecordCache > 0}
 	s.windowed.init(c.Spec)
 	if err := s.openEngine(); err != nil {
 		return nil, fmt.Errorf("store %q: %w", c.Spec.Name, err)
@@ -158,7 +163,7 @@ func (s *Store) identify() error {
 	if err != nil {
 		return err
 	}
-	batch := s.engine.batch()
+	batch := s.engine.batch(0)
 	if err := batch.set(identityKey, b); err != nil {
 		return err
 	}
@@ -174,18 +179,21 @@ func (s *Store) Spec() *state.Spec { return s.Config.Spec }
 // Cached says whether changes are held back until FlushCache.
 func (s *Store) Cached() bool { return s.cached }
 
-// Close closes the store. What is not committed is lost.
+// Close closes the store. What is neither committed nor restored is lost.
 func (s *Store) Close() error {
 	s.forget()
+	err := s.apply()
+	s.endRestore()
 	s.Resources.stores.Add(-1)
-	return s.engine.close()
+	return errors.Join(err, s.engine.close())
 }
 
 // Wipe removes everything from the store, its position too. The store stays open.
 func (s *Store) Wipe() error {
 	s.forget()
 	s.windowed.init(s.Config.Spec)
-	s.position = -1
+	s.stage.clear(false)
+	s.position, s.next = -1, -1
 	if err := s.engine.empty(); err != nil {
 		return err
 	}

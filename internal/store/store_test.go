@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -399,7 +400,7 @@ func rewrite(t *testing.T, dir string, key, value []byte) {
 	r := NewResources(Limits{})
 	defer r.Close()
 	d := mustOpenDisk(t, dir, r)
-	b := d.batch()
+	b := d.batch(0)
 	check(t, b.set(key, value))
 	check(t, b.apply())
 	check(t, d.close())
@@ -448,6 +449,39 @@ func TestUnreadableEntries(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What the budgets count is what entries take, so that they bound the memory of the process.
+func TestEntrySize(t *testing.T) {
+	for _, spec := range []*state.Spec{&table, cached(table)} {
+		r := testResources(t, Limits{RecordCache: 1 << 30})
+		s, err := Open(Config{Spec: spec, Resources: r})
+		check(t, err)
+		const n = 50_000
+		before := heap()
+		for i := range n {
+			check(t, s.Put(fmt.Appendf(nil, "a key of some length %08d", i), Value{[]byte("12345678"), 1}, &topology.Record{}))
+		}
+		if spec.Cached { // half of them have a value below, too
+			check(t, s.FlushCache())
+			for i := range n {
+				check(t, s.Put(fmt.Appendf(nil, "a key of some length %08d", i*2), Value{[]byte("12345678"), 1}, &topology.Record{}))
+			}
+		}
+		took, counted := heap()-before, r.dirty.Load()+r.overlay.Load()
+		if took < counted*8/10 || took > counted*12/10 {
+			t.Errorf("%s: %d bytes are counted, %d taken", describe(spec), counted, took)
+		}
+		check(t, s.Close())
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	runtime.GC() // what was pooled is gone only now
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 // Wipe, of an open store and of a directory, leaves nothing behind.
