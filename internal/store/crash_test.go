@@ -92,7 +92,7 @@ func crash(t *testing.T, dir, pace string, after time.Duration) (positions []int
 	out, err := child.StdoutPipe()
 	check(t, err)
 	check(t, child.Start())
-	killed := time.AfterFunc(time.Minute, func() { child.Process.Kill() }) // should it hang
+	killed := time.AfterFunc(time.Minute, func() { _ = child.Process.Kill() }) // should it hang
 	defer killed.Stop()
 	start := time.Time{}
 	for lines := bufio.NewScanner(out); lines.Scan(); {
@@ -111,7 +111,7 @@ func crash(t *testing.T, dir, pace string, after time.Duration) (positions []int
 	}
 	death = time.Now()
 	check(t, child.Process.Kill())
-	child.Wait() // what it returns says that it was killed
+	_ = child.Wait() // what it returns says that it was killed
 	if len(positions) == 0 {
 		t.Fatal("the child did nothing")
 	}

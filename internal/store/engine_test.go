@@ -172,7 +172,8 @@ func TestEngineScanStops(t *testing.T) {
 			}
 			check(t, b.apply())
 			n := 0
-			for range e.scan([]byte{1}, nil) {
+			for _, err := range e.scan([]byte{1}, nil) {
+				check(t, err)
 				if n++; n == 3 {
 					break
 				}

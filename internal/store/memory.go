@@ -48,9 +48,13 @@ func (m *memoryBatch) remove(key []byte) error {
 
 func (m *memoryBatch) removeRange(lo, hi []byte) error {
 	var gone []pair
-	for p := range (*memory)(m).scan(lo, hi) {
+	m.tree.Ascend(pair{key: lo}, func(p pair) bool {
+		if bytes.Compare(p.key, hi) >= 0 {
+			return false
+		}
 		gone = append(gone, p)
-	}
+		return true
+	})
 	for _, p := range gone {
 		m.tree.Delete(p)
 	}

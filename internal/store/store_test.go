@@ -277,7 +277,8 @@ func TestExpired(t *testing.T) {
 				t.Fatalf("not all of them are logged: %q", *seen)
 			}
 			check(t, s.Commit(6))
-			for p := range s.engine.scan([]byte{dataPrefix}, []byte{dataPrefix + 1}) {
+			for p, err := range s.engine.scan([]byte{dataPrefix}, []byte{dataPrefix + 1}) {
+				check(t, err)
 				if _, start := SplitWindowKey(s.mapKey(nil, p.key)); start < 90_000 {
 					t.Fatalf("the window of %d is still in the engine", start)
 				}
@@ -493,8 +494,8 @@ func TestWipe(t *testing.T) {
 	}
 	put(t, s, "pending", "v", 1, 1)
 	check(t, s.Wipe())
-	for range s.Range(nil, nil) {
-		t.Fatal("an entry is left")
+	for e, err := range s.Range(nil, nil) {
+		t.Fatal("an entry is left:", e, err)
 	}
 	if _, ok := s.Position(); ok {
 		t.Fatal("a position is left")
