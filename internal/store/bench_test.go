@@ -73,6 +73,33 @@ func BenchmarkWindowGetPut(b *testing.B) {
 	})
 }
 
+// BenchmarkRange reads one entry and the few around it by a range and changes one of them, as an aggregation by sessions
+// does, while many others are changed and not committed.
+func BenchmarkRange(b *testing.B) {
+	benchStores(b, state.Spec{Name: "bench", Timestamped: true}, func(b *testing.B, s *Store) {
+		key := func(i, j int) []byte { return fmt.Appendf(nil, "key-%05d-%02d", i, j) }
+		const keys, each = 5000, 4
+		for i := range keys * each {
+			check(b, s.Put(key(i%keys, i/keys), Value{[]byte("value"), 1}, &topology.Record{}))
+		}
+		check(b, s.FlushCache())
+		check(b, s.Commit(1))
+		value := Value{[]byte("VALUE"), 2}
+		for i := range keys * each {
+			check(b, s.Put(key(i%keys, i/keys), value, &topology.Record{}))
+		}
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			k := key(i%keys, 0)
+			for e, err := range s.Range(k[:10], append(k[:10:10], 0xff)) {
+				check(b, err)
+				k = e.Key
+			}
+			check(b, s.Put(k, value, &topology.Record{}))
+		}
+	})
+}
+
 // aggregate returns what adds 1 to entry i. It commits now and then, which is not measured.
 func aggregate(b *testing.B, s *Store, get func(i int) (Value, error), put func(i int, v Value, r *topology.Record) error) func(i int) {
 	origin := &topology.Record{Topic: "in"}

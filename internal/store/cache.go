@@ -202,12 +202,14 @@ func (s *Store) place(e *entry) {
 		}
 		return
 	}
+	was := e.at
 	s.displace(e)
 	e.at = to
 	if l := s.list(to); l != nil {
 		l.push(e)
 	}
 	s.count(e, size)
+	s.reorder(e, was)
 }
 
 // displace takes an entry out of its place.
@@ -250,7 +252,9 @@ func (s *Store) count(e *entry, size int64) {
 
 // remove takes an entry out of the map.
 func (s *Store) remove(e *entry) {
+	was := e.at
 	s.displace(e)
+	s.reorder(e, was)
 	e.pending, e.held = false, nil
 	delete(s.entries, e.key)
 	if s.last == e {
@@ -264,7 +268,7 @@ func (s *Store) forget() {
 		s.displace(e)
 		e.pending = false
 	}
-	s.entries, s.overlay, s.last = map[string]*entry{}, nil, nil
+	s.entries, s.overlay, s.order, s.last = map[string]*entry{}, nil, nil, nil
 }
 
 // evict takes entries that are as in the engine out of the map while there are too many of them, those first that were

@@ -33,6 +33,7 @@ func (s *Store) readPosition() error {
 // REQUIRES: the changes are acknowledged and what they belong to is committed.
 func (s *Store) Commit(position int64) error {
 	s.growStage()
+	s.order = nil
 	for _, e := range s.overlay {
 		if !e.pending {
 			continue // removed meanwhile
@@ -89,6 +90,7 @@ func (s *Store) fill(b batch) error {
 
 // Abandon throws away what is not committed: the record cache and the overlay.
 func (s *Store) Abandon() {
+	s.order = nil
 	for _, e := range s.entries {
 		if e.dirty() || e.pending {
 			s.remove(e)

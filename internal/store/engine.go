@@ -18,6 +18,9 @@ type engine interface {
 	// the next one.
 	scan(lo, hi []byte) iter.Seq2[pair, error]
 
+	// scanBackward returns what scan does, in the opposite order.
+	scanBackward(lo, hi []byte) iter.Seq2[pair, error]
+
 	// settle lets what was applied reach the disk soon, without waiting for more.
 	settle() error
 

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -147,14 +148,18 @@ func compareScan(t *testing.T, rnd *rand.Rand, e engine, model map[string]string
 			want = append(want, k+"="+model[k])
 		}
 	}
-	if got := scanAll(t, e, lo, hi); !slices.Equal(got, want) {
+	if got := gather(t, e.scan(lo, hi)); !slices.Equal(got, want) {
 		t.Fatalf("scan(%x, %x)\n got %q\nwant %q", lo, hi, got, want)
+	}
+	slices.Reverse(want)
+	if got := gather(t, e.scanBackward(lo, hi)); !slices.Equal(got, want) {
+		t.Fatalf("scanBackward(%x, %x)\n got %q\nwant %q", lo, hi, got, want)
 	}
 }
 
-func scanAll(t *testing.T, e engine, lo, hi []byte) (found []string) {
+func gather(t *testing.T, scan iter.Seq2[pair, error]) (found []string) {
 	t.Helper()
-	for p, err := range e.scan(lo, hi) {
+	for p, err := range scan {
 		check(t, err)
 		found = append(found, string(p.key)+"="+string(p.value))
 	}
@@ -171,17 +176,19 @@ func TestEngineScanStops(t *testing.T) {
 				check(t, b.set([]byte{1, byte(i)}, nil))
 			}
 			check(t, b.apply())
-			n := 0
-			for _, err := range e.scan([]byte{1}, nil) {
-				check(t, err)
-				if n++; n == 3 {
-					break
+			for _, scan := range []iter.Seq2[pair, error]{e.scan([]byte{1}, nil), e.scanBackward([]byte{1}, nil)} {
+				n := 0
+				for _, err := range scan {
+					check(t, err)
+					if n++; n == 3 {
+						break
+					}
+				}
+				if n != 3 {
+					t.Fatalf("the scan went on to %d", n)
 				}
 			}
 			check(t, e.close()) // an iterator left open would be an error
-			if n != 3 {
-				t.Fatalf("the scan went on to %d", n)
-			}
 		})
 	}
 }
@@ -350,7 +357,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	full.Store(false)
 	d = mustOpenDisk(t, d.dir, r)
-	if got := scanAll(t, d, []byte{0}, nil); !slices.Equal(got, []string{"\x01=first"}) {
+	if got := gather(t, d.scan([]byte{0}, nil)); !slices.Equal(got, []string{"\x01=first"}) {
 		t.Fatalf("afterwards there are %d entries, want the first", len(got))
 	}
 	check(t, d.close())

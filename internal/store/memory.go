@@ -30,6 +30,22 @@ func (m *memory) scan(lo, hi []byte) iter.Seq2[pair, error] {
 	}
 }
 
+func (m *memory) scanBackward(lo, hi []byte) iter.Seq2[pair, error] {
+	return func(yield func(pair, error) bool) {
+		visit := func(p pair) bool {
+			if hi != nil && bytes.Equal(p.key, hi) {
+				return true // it is not before itself
+			}
+			return bytes.Compare(p.key, lo) >= 0 && yield(p, nil)
+		}
+		if hi == nil {
+			m.tree.Reverse(visit)
+		} else {
+			m.tree.Descend(pair{key: hi}, visit)
+		}
+	}
+}
+
 // batch applies changes at once: nothing can come between them and apply.
 func (m *memory) batch(int) batch { return (*memoryBatch)(m) }
 

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -278,6 +279,12 @@ func (d *driven) randomKey() string {
 		if d.rnd.IntN(10) == 0 {
 			start -= 90_000 * int64(d.rnd.IntN(8))
 		}
+		switch d.rnd.IntN(16) {
+		case 0: // one that begins as the windows of a shorter key do
+			k = binary.BigEndian.AppendUint64(k, uint64(start))[:len(k)+d.rnd.IntN(9)]
+		case 1:
+			k = appendWindowKey(nil, k, start)
+		}
 		return string(appendWindowKey(nil, k, start))
 	}
 	return string(append(k, "xyz\x00\xff"[d.rnd.IntN(5)]))
@@ -337,8 +344,9 @@ func (d *driven) scan() {
 		keys[c.key] = c.logged
 	}
 	if d.spec.Kind == state.Window {
-		from := d.clock - int64(d.rnd.IntN(400_000))
-		d.scanWindows(keys, from, from+int64(d.rnd.IntN(400_000))-1000)
+		unit := []int64{1, 30_000}[d.rnd.IntN(2)] // 30 s: where windows start
+		from := (d.clock - d.rnd.Int64N(1_000_000)) / unit * unit
+		d.scanWindows(keys, from, from+(d.rnd.Int64N(1_000_000)-1000)/unit*unit)
 		return
 	}
 	lo, hi := []byte(d.randomKey()), []byte(d.randomKey())
@@ -359,24 +367,41 @@ func (d *driven) scan() {
 		}
 	}
 	same(d.t, fmt.Sprintf("range(%x, %x)", lo, hi), got, want)
+	got = nil
+	for e, err := range d.store.RangeBackward(lo, hi) {
+		check(d.t, err)
+		got = append(got, string(e.Key)+show(e.Value))
+	}
+	slices.Reverse(want)
+	same(d.t, fmt.Sprintf("backward(%x, %x)", lo, hi), got, want)
 }
 
 func (d *driven) scanWindows(keys map[string]string, from, to int64) {
 	d.t.Helper()
-	var got, want []string
-	for e, err := range d.store.Windows(from, to) {
-		check(d.t, err)
-		got = append(got, fmt.Sprintf("%d %x%s", e.Start, e.Key, show(e.Value)))
-	}
 	sorted := slices.SortedFunc(maps.Keys(keys), func(a, b string) int {
 		return cmp.Or(cmp.Compare(startOf(a), startOf(b)), cmp.Compare(a[:len(a)-12], b[:len(b)-12]))
 	})
+	var all, ofKey []string
+	key, _ := split(d.randomKey())
 	for _, k := range sorted {
 		if v := d.model.get(k); startOf(k) >= from && startOf(k) <= to && v != "-" {
-			want = append(want, fmt.Sprintf("%d %x%s", startOf(k), k[:len(k)-12], v))
+			all = append(all, fmt.Sprintf("%d %x%s", startOf(k), k[:len(k)-12], v))
+			if k[:len(k)-12] == string(key) {
+				ofKey = append(ofKey, all[len(all)-1])
+			}
 		}
 	}
-	same(d.t, fmt.Sprintf("windows(%d, %d)", from, to), got, want)
+	same(d.t, fmt.Sprintf("windows(%d, %d)", from, to), gatherWindows(d.t, d.store.Windows(from, to)), all)
+	same(d.t, fmt.Sprintf("windowsOf(%x, %d, %d)", key, from, to), gatherWindows(d.t, d.store.WindowsOf(key, from, to)), ofKey)
+}
+
+func gatherWindows(t *testing.T, windows iter.Seq2[WindowEntry, error]) (found []string) {
+	t.Helper()
+	for e, err := range windows {
+		check(t, err)
+		found = append(found, fmt.Sprintf("%d %x%s", e.Start, e.Key, show(e.Value)))
+	}
+	return found
 }
 
 // compare compares what came out of the store with what the model says.

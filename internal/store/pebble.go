@@ -122,15 +122,23 @@ func (d *disk) get(key, dst []byte) ([]byte, bool, error) {
 }
 
 func (d *disk) scan(lo, hi []byte) iter.Seq2[pair, error] {
+	return d.iterate(lo, hi, (*pebble.Iterator).First, (*pebble.Iterator).Next)
+}
+
+func (d *disk) scanBackward(lo, hi []byte) iter.Seq2[pair, error] {
+	return d.iterate(lo, hi, (*pebble.Iterator).Last, (*pebble.Iterator).Prev)
+}
+
+func (d *disk) iterate(lo, hi []byte, first, next func(*pebble.Iterator) bool) iter.Seq2[pair, error] {
 	return func(yield func(pair, error) bool) {
 		it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
 		if err != nil {
 			yield(pair{}, d.corrupt(err))
 			return
 		}
-		for ok := it.First(); ok; ok = it.Next() {
+		for ok := first(it); ok; ok = next(it) {
 			v, err := it.ValueAndErr()
-			if !yield(pair{it.Key(), v}, err) || err != nil {
+			if !yield(pair{it.Key(), v}, d.corrupt(err)) || err != nil {
 				it.Close()
 				return
 			}

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"iter"
 	"slices"
 	"strings"
@@ -18,59 +17,67 @@ type Entry struct {
 func (s *Store) Range(lo, hi []byte) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		changed := s.changed(lo, hi)
-		engineHi := []byte{dataPrefix + 1}
-		if hi != nil {
-			engineHi = append([]byte{dataPrefix}, hi...)
+		l, h := rangeBounds(lo, hi)
+		merge(yield, s.engine.scan(l, h), changed, strings.Compare, s.decode)
+	}
+}
+
+// RangeBackward returns what Range does, in the opposite order.
+func (s *Store) RangeBackward(lo, hi []byte) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		changed := s.changed(lo, hi)
+		slices.Reverse(changed)
+		l, h := rangeBounds(lo, hi)
+		merge(yield, s.engine.scanBackward(l, h), changed, func(a, b string) int { return strings.Compare(b, a) }, s.decode)
+	}
+}
+
+// rangeBounds returns bounds in the engine.
+func rangeBounds(lo, hi []byte) (l, h []byte) {
+	l, h = append([]byte{dataPrefix}, lo...), []byte{dataPrefix + 1}
+	if hi != nil {
+		h = append([]byte{dataPrefix}, hi...)
+	}
+	return l, h
+}
+
+// merge gives the entries of a scan of the engine and the changed ones, which have precedence, both in the order of
+// compare.
+func merge(
+	yield func(Entry, error) bool, scan iter.Seq2[pair, error], changed []*entry,
+	compare func(a, b string) int, decode func([]byte) (Value, error),
+) {
+	for p, err := range scan {
+		if err != nil {
+			yield(Entry{}, err)
+			return
 		}
-		for p, err := range s.engine.scan(append([]byte{dataPrefix}, lo...), engineHi) {
-			if err != nil {
-				yield(Entry{}, err)
+		key := p.key[1:]
+		c := -1
+		for len(changed) > 0 {
+			if c = compare(changed[0].key, string(key)); c >= 0 {
+				break
+			}
+			if !give(yield, changed[0]) {
 				return
 			}
-			key := p.key[1:]
-			for len(changed) > 0 && changed[0].key < string(key) {
-				if !give(yield, changed[0]) {
-					return
-				}
-				changed = changed[1:]
-			}
-			if len(changed) > 0 && changed[0].key == string(key) {
-				continue // it comes with the next one, or at the end
-			}
-			v, err := s.decode(p.value)
-			if !yield(Entry{key, v}, err) || err != nil {
-				return
-			}
+			changed = changed[1:]
 		}
-		for _, e := range changed {
-			if !give(yield, e) {
-				return
-			}
+		if c == 0 && len(changed) > 0 {
+			continue // it comes with the next one, or at the end
+		}
+		v, err := decode(p.value)
+		if !yield(Entry{key, v}, err) || err != nil {
+			return
+		}
+	}
+	for _, e := range changed {
+		if !give(yield, e) {
+			return
 		}
 	}
 }
 
 func give(yield func(Entry, error) bool, e *entry) bool {
 	return e.null || yield(Entry{[]byte(e.key), e.value()}, nil)
-}
-
-// changed returns the entries within bounds that the engine does not have as they are, in the order of their keys.
-func (s *Store) changed(lo, hi []byte) []*entry {
-	var found []*entry
-	add := func(e *entry) {
-		k := []byte(e.key)
-		if bytes.Compare(k, lo) >= 0 && (hi == nil || bytes.Compare(k, hi) < 0) {
-			found = append(found, e)
-		}
-	}
-	for e := s.dirty.first; e != nil; e = e.next {
-		add(e)
-	}
-	for _, e := range s.overlay {
-		if e.pending && !e.dirty() {
-			add(e)
-		}
-	}
-	slices.SortFunc(found, func(a, b *entry) int { return strings.Compare(a.key, b.key) })
-	return found
 }

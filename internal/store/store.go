@@ -55,6 +55,7 @@ type Store struct {
 	last      *entry    // that was found last
 	dirty     list      // in the record cache, in the order of their last change
 	overlay   []*entry  // logged, not in the engine
+	order     *order    // of both; nil: not asked for since the last commit
 	clean     list      // as in the engine, the next to be evicted first
 	kept      int64     // bytes of clean
 	stage     stage     // on the way into the engine

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"os"
 	"runtime"
@@ -302,6 +303,25 @@ func TestReadsDoNotDependOnTheReadCache(t *testing.T) {
 	}
 }
 
+// The windows of a key are found in a store that does not know its stream time, as it was just opened, without a look
+// at each segment that there might be.
+func TestWindowsOfAfterOpen(t *testing.T) {
+	s, _ := events(t, onDisk(windows), Limits{})
+	var want []string
+	for _, start := range []int64{1_700_000_000_000, 1_700_000_090_000, 1_700_000_170_000} {
+		for _, k := range []string{"a", "k", "kk"} {
+			check(t, s.PutWindow([]byte(k), start, Value{[]byte("v"), 1}, &topology.Record{}))
+		}
+		want = append(want, fmt.Sprintf("%d 6b=v@1", start))
+	}
+	check(t, s.Commit(1))
+	check(t, s.Close())
+	again, err := Open(s.Config)
+	check(t, err)
+	s.engine = again.engine // for the cleanup
+	same(t, "windows", gatherWindows(t, again.WindowsOf([]byte("k"), math.MinInt64, math.MaxInt64)), want)
+}
+
 // Changelogs are read by Java too: the bytes are fixed.
 func TestChangelogBytes(t *testing.T) {
 	type record struct{ key, value string }
@@ -557,13 +577,17 @@ func TestExtremes(t *testing.T) {
 		for span, want := range map[[2]int64]int{
 			{math.MinInt64, math.MaxInt64}: 2, {math.MaxInt64, math.MaxInt64}: 1, {5, 4}: 0, {0, -1}: 0, {math.MaxInt64, math.MinInt64}: 0,
 		} {
-			n := 0
-			for _, err := range s.Windows(span[0], span[1]) {
-				check(t, err)
-				n++
-			}
-			if n != want {
-				t.Errorf("%d windows from %d to %d, want %d", n, span[0], span[1], want)
+			for name, windows := range map[string]iter.Seq2[WindowEntry, error]{
+				"all": s.Windows(span[0], span[1]), "of k": s.WindowsOf([]byte("k"), span[0], span[1]),
+			} {
+				n := 0
+				for _, err := range windows {
+					check(t, err)
+					n++
+				}
+				if n != want {
+					t.Errorf("%s: %d windows from %d to %d, want %d", name, n, span[0], span[1], want)
+				}
 			}
 		}
 	}

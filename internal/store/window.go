@@ -1,12 +1,9 @@
 package store
 
 import (
-	"bytes"
-	"cmp"
 	"encoding/binary"
 	"fmt"
-	"iter"
-	"slices"
+	"math"
 
 	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/topology"
@@ -125,14 +122,22 @@ func (w *windowed) liveSegment() int64 { return max(0, w.observed-w.retention) /
 
 // hides says whether a window is older than the retention, though it may still lie in a segment: it is not read.
 func (w *windowed) hides(key []byte) bool {
-	if !w.window || w.observed < 0 {
+	if !w.window {
 		return false
 	}
 	_, start := SplitWindowKey(key)
-	if w.onDisk && w.timeFirst { // one millisecond longer (AbstractDualSchemaRocksDBSegmentedBytesStore.getActualFrom)
-		return start < w.observed-w.retention
+	return start < w.oldest()
+}
+
+// oldest returns the first start of a window that is read.
+func (w *windowed) oldest() int64 {
+	switch {
+	case w.observed < 0:
+		return math.MinInt64
+	case w.onDisk && w.timeFirst: // one millisecond longer (AbstractDualSchemaRocksDBSegmentedBytesStore.getActualFrom)
+		return w.observed - w.retention
 	}
-	return start <= w.observed-w.retention
+	return w.observed - w.retention + 1
 }
 
 // expiredSegments returns the range of the engine's keys that have expired since it was last asked.
@@ -164,80 +169,4 @@ func (s *Store) GetWindow(key []byte, start int64) (Value, error) {
 func (s *Store) PutWindow(key []byte, start int64, v Value, origin *topology.Record) error {
 	s.windowKey = appendWindowKey(s.windowKey[:0], key, start)
 	return s.Put(s.windowKey, v, origin)
-}
-
-// WindowEntry is what a window store holds for a key and a window.
-type WindowEntry struct {
-	Key   []byte
-	Start int64
-	Value Value
-}
-
-// Windows returns the windows that start between from and to, both included, by start and then by key. The bytes of
-// an entry stay valid.
-func (s *Store) Windows(from, to int64) iter.Seq2[WindowEntry, error] {
-	return func(yield func(WindowEntry, error) bool) {
-		if from = max(0, from); from > to {
-			return
-		}
-		found, err := s.windows(from, to)
-		if err != nil {
-			yield(WindowEntry{}, err)
-			return
-		}
-		for _, e := range found {
-			if !yield(e, nil) {
-				return
-			}
-		}
-	}
-}
-
-// windows gathers windows: those of the engine, unless the map has another value, and those of the map that the engine
-// does not have yet.
-func (s *Store) windows(from, to int64) (found []WindowEntry, err error) {
-	add := func(key []byte, v Value) {
-		k, start := SplitWindowKey(key)
-		if start >= from && start <= to && v.Bytes != nil {
-			found = append(found, WindowEntry{bytes.Clone(k), start, Value{append([]byte{}, v.Bytes...), v.Timestamp}})
-		}
-	}
-	var key []byte
-	lo, hi := s.windowBounds(from, to)
-	for p, err := range s.engine.scan(lo, hi) {
-		if err != nil {
-			return nil, err
-		}
-		key = s.mapKey(key[:0], p.key)
-		if e := s.entries[string(key)]; e != nil && (e.dirty() || e.pending) || s.hides(key) {
-			continue
-		}
-		v, err := s.decode(p.value)
-		if err != nil {
-			return nil, err
-		}
-		add(key, v)
-	}
-	for e := s.dirty.first; e != nil; e = e.next {
-		add([]byte(e.key), e.value())
-	}
-	for _, e := range s.overlay {
-		if e.pending && !e.dirty() && !s.hides([]byte(e.key)) {
-			add([]byte(e.key), e.value())
-		}
-	}
-	slices.SortFunc(found, func(a, b WindowEntry) int {
-		return cmp.Or(cmp.Compare(a.Start, b.Start), bytes.Compare(a.Key, b.Key))
-	})
-	return found, nil
-}
-
-// windowBounds returns the range of the engine's keys in which the windows of a span of starts lie.
-func (w *windowed) windowBounds(from, to int64) (lo, hi []byte) {
-	lo = binary.BigEndian.AppendUint64([]byte{dataPrefix}, uint64(from/w.interval))
-	if w.timeFirst {
-		hi = binary.BigEndian.AppendUint64([]byte{dataPrefix}, uint64(to/w.interval))
-		return binary.BigEndian.AppendUint64(lo, uint64(from)), binary.BigEndian.AppendUint64(hi, uint64(to)+1)
-	}
-	return lo, binary.BigEndian.AppendUint64([]byte{dataPrefix}, uint64(to/w.interval)+1)
 }
