@@ -1,10 +1,6 @@
 package store
 
-import (
-	"unsafe"
-
-	"github.com/millrace/millrace/topology"
-)
+import "github.com/millrace/millrace/topology"
 
 // Get returns what the store holds for a key. The bytes are valid until the next call and are not to be changed.
 func (s *Store) Get(key []byte) (Value, error) {
@@ -64,6 +60,8 @@ func (s *Store) Put(key []byte, v Value, origin *topology.Record) error {
 	case e == nil:
 		e = s.newEntry(key)
 		e.hold(false)
+	case e.dirty() && e.held.number < s.turn:
+		s.split(e)
 	case e.dirty():
 		s.dirty.remove(e) // to the end: the order is that of the last changes
 		s.dirty.push(e)
@@ -72,6 +70,8 @@ func (s *Store) Put(key []byte, v Value, origin *topology.Record) error {
 	}
 	e.set(v)
 	e.held.from(origin)
+	s.puts++
+	e.held.number = s.puts
 	e.recent = true
 	s.place(e)
 	if s.Resources.dirty.Load() > s.Resources.limits.RecordCache {
@@ -133,20 +133,53 @@ func (s *Store) OnFlush(f func(key []byte, newer, older Value, origin *topology.
 // Dirty says whether the record cache holds anything back.
 func (s *Store) Dirty() bool { return s.dirty.n > 0 }
 
-// FlushCache logs and sends on what the record cache holds back, in the order of the last changes
-// (CachingKeyValueStore.putAndMaybeForward). What is put meanwhile is held back for the next flush.
+// FlushCache logs and sends on what the record cache holds back, in the order of the last changes (NamedCache.flush,
+// CachingKeyValueStore.putAndMaybeForward). What is put meanwhile is held back for the next flush; that of a key whose
+// turn has not come yet takes nothing from this one.
 func (s *Store) FlushCache() error {
-	for n := s.dirty.n; n > 0 && s.dirty.n > 0; n-- {
-		if err := s.flushOne(s.dirty.first); err != nil {
+	before := s.turn
+	defer func() { s.turn = before }()
+	s.turn = s.puts + 1
+	for e := s.nextTurn(before); e != nil; e = s.nextTurn(before) {
+		if err := s.flushOne(e); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// nextTurn returns the first dirty entry that was changed before this flush, and not before the one that it is part of,
+// whose entries come first.
+func (s *Store) nextTurn(before uint64) *entry {
+	e := s.dirty.first
+	if before > 0 {
+		e = s.dirty.last
+		for e != nil && e.prev != nil && e.prev.held.number >= before {
+			e = e.prev
+		}
+	}
+	if e == nil || e.held.number < before || e.held.number >= s.turn {
+		return nil
+	}
+	return e
+}
+
+// split leaves a change that waits for its turn in a flush to an entry of its own, which the map does not have. The
+// entry that the map has is free for the next change.
+func (s *Store) split(e *entry) {
+	waiting := &entry{key: e.key, buf: e.buf, time: e.time, null: e.null, held: e.held, at: e.at, counted: e.counted}
+	waiting.held.split = true
+	s.dirty.replace(e, waiting)
+	e.buf, e.at, e.counted = nil, nowhere, 0
+	e.hold(false)
+	e.held.below, e.held.known = waiting.held.below, waiting.held.known
+}
+
 func (s *Store) flushOne(e *entry) (err error) {
-	key := unsafe.Slice(unsafe.StringData(e.key), len(e.key)) // read only
-	h, newer := e.held, e.value()
+	if e.held.split {
+		return s.flushSplit(e)
+	}
+	key, h, newer := e.keyBytes(), e.held, e.value()
 	older, err := s.older(key, h, e.null)
 	if err != nil {
 		return err
@@ -165,6 +198,33 @@ func (s *Store) flushOne(e *entry) (err error) {
 	} else {
 		s.remove(e)
 	}
+	return s.sendOn(key, newer, older, h)
+}
+
+// flushSplit flushes a change that was split off: what it leaves below the cache is below the change that came after it.
+func (s *Store) flushSplit(e *entry) error {
+	key, h, newer := e.keyBytes(), e.held, e.value()
+	s.displace(e)
+	later := s.find(key)
+	if later == nil || !later.dirty() {
+		return nil // a flush within this one went ahead with it
+	}
+	older, err := s.older(key, h, e.null)
+	if err != nil || s.flush != nil && e.null && older.Bytes == nil {
+		return err
+	}
+	if err := s.log(key, newer, nil); err != nil {
+		return err
+	}
+	if s.admits(key) {
+		later.held.below, later.held.known = newer, true
+		s.hold(later)
+	}
+	return s.sendOn(key, newer, older, h)
+}
+
+// sendOn calls what was given to OnFlush.
+func (s *Store) sendOn(key []byte, newer, older Value, h *held) error {
 	if s.flush == nil {
 		return nil
 	}
@@ -264,6 +324,9 @@ func (s *Store) remove(e *entry) {
 
 // forget empties the map.
 func (s *Store) forget() {
+	for s.dirty.first != nil {
+		s.displace(s.dirty.first)
+	}
 	for _, e := range s.entries {
 		s.displace(e)
 		e.pending = false

@@ -91,8 +91,11 @@ func (s *Store) fill(b batch) error {
 // Abandon throws away what is not committed: the record cache and the overlay.
 func (s *Store) Abandon() {
 	s.order = nil
-	for _, e := range s.entries {
-		if e.dirty() || e.pending {
+	for s.dirty.first != nil {
+		s.remove(s.dirty.first)
+	}
+	for _, e := range s.overlay {
+		if e.pending {
 			s.remove(e)
 		}
 	}

@@ -43,6 +43,9 @@ type held struct {
 	buf   []byte // the memory of below
 	known bool
 
+	number uint64 // of the change, in the store
+	split  bool   // the entry is not that of the map, see Store.split
+
 	topic            string
 	partition, epoch int32
 	offset, time     int64
@@ -79,6 +82,9 @@ func (e *entry) size() int64 {
 	}
 	return n
 }
+
+// keyBytes returns the key, which is not to be changed.
+func (e *entry) keyBytes() []byte { return unsafe.Slice(unsafe.StringData(e.key), len(e.key)) }
 
 // value returns what the entry says of its key; the bytes are the entry's.
 func (e *entry) value() Value {
@@ -172,4 +178,20 @@ func (l *list) remove(e *entry) {
 	}
 	e.prev, e.next = nil, nil
 	l.n--
+}
+
+// replace puts an entry into the place of another.
+func (l *list) replace(e, by *entry) {
+	by.prev, by.next = e.prev, e.next
+	if e.prev == nil {
+		l.first = by
+	} else {
+		e.prev.next = by
+	}
+	if e.next == nil {
+		l.last = by
+	} else {
+		e.next.prev = by
+	}
+	e.prev, e.next = nil, nil
 }

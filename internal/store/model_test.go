@@ -84,10 +84,12 @@ type model struct {
 	acked   int // the records of log that are committed
 	flushed []change
 	expired []logged // key, start
+
+	meanwhile map[int]func() // what is put when so many are flushed
 }
 
 func newModel(spec *state.Spec, needOld bool) *model {
-	m := &model{spec: spec, needOld: needOld, engine: map[string]string{}, below: map[string]string{}}
+	m := &model{spec: spec, needOld: needOld, engine: map[string]string{}, below: map[string]string{}, meanwhile: map[int]func(){}}
 	m.w.retention, m.w.interval = spec.Retention.Milliseconds(), spec.SegmentInterval().Milliseconds()
 	m.position, m.observed, m.atCommit = -1, -1, -1
 	return m
@@ -166,7 +168,9 @@ func (m *model) put(key, value, origin string) {
 }
 
 func (m *model) flush() {
-	for _, d := range m.dirty {
+	changes := m.dirty
+	m.dirty = nil
+	for _, d := range changes {
 		older := m.under(d.key)
 		if isNull(d.logged) && older == "-" {
 			continue
@@ -176,8 +180,11 @@ func (m *model) flush() {
 		}
 		m.write(d.key, d.logged)
 		m.flushed = append(m.flushed, change{d.key, visible(d.logged), older, d.origin})
+		if put := m.meanwhile[len(m.flushed)]; put != nil {
+			put()
+		}
 	}
-	m.dirty = nil
+	clear(m.meanwhile)
 }
 
 func (m *model) commit() {
@@ -259,6 +266,9 @@ func (d *driven) open() {
 			c.older = "any"
 		}
 		d.flushed = append(d.flushed, c)
+		if d.rnd.IntN(5) == 0 {
+			d.meanwhile[len(d.flushed)] = d.putStore()
+		}
 		return nil
 	}, d.needOld)
 	d.store = s
@@ -293,7 +303,10 @@ func (d *driven) randomKey() string {
 // split returns the key and start that the store's methods for windows take.
 func split(key string) ([]byte, int64) { return []byte(key[:len(key)-12]), startOf(key) }
 
-func (d *driven) put() {
+func (d *driven) put() { d.putStore()() }
+
+// putStore puts something into the store, and returns what puts it into the model.
+func (d *driven) putStore() func() {
 	d.clock += int64(d.rnd.IntN(20_000))
 	key := d.randomKey()
 	v := Value{Timestamp: int64(d.rnd.IntN(100))}
@@ -305,7 +318,7 @@ func (d *driven) put() {
 		Topic: "in", Partition: 1, Offset: int64(d.rnd.IntN(1000)), Timestamp: int64(d.rnd.IntN(1000)),
 		Key: []byte("key"), Value: []byte("value"), Headers: []topology.Header{{Key: "h", Value: []byte(fmt.Sprint(d.rnd.IntN(9)))}},
 	}
-	d.model.put(key, showLogged(v), describeOrigin(origin))
+	logged, from := showLogged(v), describeOrigin(origin)
 	kb := []byte(key)
 	if d.spec.Kind == state.Window {
 		k, start := split(key)
@@ -318,6 +331,7 @@ func (d *driven) put() {
 	clear(v.Bytes)
 	origin.Headers[0].Value[0] = '!'
 	origin.Topic = "another"
+	return func() { d.model.put(key, logged, from) }
 }
 
 func (d *driven) get() {

@@ -54,6 +54,8 @@ type Store struct {
 	entries   map[string]*entry
 	last      *entry    // that was found last
 	dirty     list      // in the record cache, in the order of their last change
+	puts      uint64    // changes that went into the record cache
+	turn      uint64    // changes with a lower number are part of a flush that is under way; 0: there is none
 	overlay   []*entry  // logged, not in the engine
 	order     *order    // of both; nil: not asked for since the last commit
 	clean     list      // as in the engine, the next to be evicted first

@@ -322,6 +322,117 @@ func TestWindowsOfAfterOpen(t *testing.T) {
 	same(t, "windows", gatherWindows(t, again.WindowsOf([]byte("k"), math.MinInt64, math.MaxInt64)), want)
 }
 
+// What is put while the cache is flushed waits for the next flush, and takes nothing from this one; a flush within a
+// flush takes what was put since that one began (NamedCache.flush: the changes are gathered first).
+func TestPutDuringFlush(t *testing.T) {
+	s, seen := events(t, cached(table), Limits{RecordCache: 1 << 20})
+	note := s.flush
+	s.OnFlush(func(key []byte, newer, older Value, origin *topology.Record) error {
+		check(t, note(key, newer, older, origin))
+		if origin.Offset != 1 {
+			return nil
+		}
+		put(t, s, "a", "A", 30, 11)
+		put(t, s, "c", "C", 40, 12)
+		put(t, s, "d", "D", 50, 13)
+		put(t, s, "c", "CC", 60, 14)
+		if v, err := s.Get([]byte("c")); err != nil || show(v) != "=CC@60" {
+			t.Fatalf("c is %s, %v", show(v), err)
+		}
+		*seen = append(*seen, "meanwhile")
+		return nil
+	}, true)
+	for i, k := range []string{"a", "b", "c"} {
+		put(t, s, k, fmt.Sprint(i), 10, int64(i)+1)
+	}
+	check(t, s.FlushCache())
+	expect(t, seen, "log a=0@10", "change a =0@10 - from 1", "meanwhile",
+		"log b=1@10", "change b =1@10 - from 2", "log c=2@10", "change c =2@10 - from 3")
+	check(t, s.Commit(3)) // of what is put later, what is below goes into the engine
+	check(t, s.FlushCache())
+	expect(t, seen, "log a=A@30", "change a =A@30 =0@10 from 11", "log d=D@50", "change d =D@50 - from 13",
+		"log c=CC@60", "change c =CC@60 =2@10 from 14")
+}
+
+// A deletion of what is deleted below the cache is no change, also where another change of the key came meanwhile.
+func TestPutDuringFlushOfNothing(t *testing.T) {
+	s, seen := events(t, cached(table), Limits{RecordCache: 1 << 20})
+	put(t, s, "b", "in the engine", 10, 1)
+	check(t, s.FlushCache())
+	check(t, s.Commit(1))
+	put(t, s, "b", "-", 20, 2)
+	check(t, s.FlushCache())
+	note := s.flush
+	s.OnFlush(func(key []byte, newer, older Value, origin *topology.Record) error {
+		if origin.Offset == 3 {
+			put(t, s, "b", "again", 30, 5)
+		}
+		return note(key, newer, older, origin)
+	}, true)
+	put(t, s, "a", "1", 30, 3)
+	put(t, s, "b", "-", 30, 4)
+	*seen = nil
+	check(t, s.FlushCache())
+	expect(t, seen, "log a=1@30", "change a =1@30 - from 3")
+	check(t, s.FlushCache())
+	expect(t, seen, "log b=again@30", "change b =again@30 - from 5")
+}
+
+// A flush within a flush, as what is put meanwhile is too much for the cache, takes what was put since that one began.
+func TestFlushDuringFlush(t *testing.T) {
+	s, seen := events(t, cached(table), Limits{RecordCache: 1 << 20})
+	note := s.flush
+	s.OnFlush(func(key []byte, newer, older Value, origin *topology.Record) error {
+		check(t, note(key, newer, older, origin))
+		if origin.Offset != 1 {
+			return nil
+		}
+		put(t, s, "x", "X", 30, 11)
+		put(t, s, "y", "Y", 40, 12)
+		check(t, s.FlushCache())
+		put(t, s, "b", "B", 50, 13)
+		return nil
+	}, true)
+	for i, k := range []string{"a", "b", "c"} {
+		put(t, s, k, fmt.Sprint(i), 10, int64(i)+1)
+	}
+	check(t, s.FlushCache())
+	expect(t, seen, "log a=0@10", "change a =0@10 - from 1", "log x=X@30", "change x =X@30 - from 11",
+		"log y=Y@40", "change y =Y@40 - from 12", "log b=1@10", "change b =1@10 - from 2", "log c=2@10", "change c =2@10 - from 3")
+	check(t, s.FlushCache())
+	expect(t, seen, "log b=B@50", "change b =B@50 =1@10 from 13")
+}
+
+// A flush that fails has not lost what it did not come to, and all that is counted is counted back.
+func TestFlushFails(t *testing.T) {
+	s, seen := events(t, cached(table), Limits{RecordCache: 1 << 20})
+	failure := errors.New("no")
+	s.OnFlush(func(_ []byte, _, _ Value, origin *topology.Record) error {
+		if origin.Offset == 1 {
+			put(t, s, "b", "B", 50, 13)
+			return failure
+		}
+		return nil
+	}, true)
+	put(t, s, "a", "0", 10, 1)
+	put(t, s, "b", "1", 10, 2)
+	if err := s.FlushCache(); !errors.Is(err, failure) {
+		t.Fatal(err)
+	}
+	*seen = nil
+	check(t, s.FlushCache())
+	expect(t, seen, "log b=1@10", "log b=B@50")
+	put(t, s, "a", "0", 10, 1)
+	put(t, s, "b", "1", 10, 2)
+	if err := s.FlushCache(); !errors.Is(err, failure) {
+		t.Fatal(err)
+	}
+	s.Abandon()
+	if n := s.Resources.dirty.Load() + s.Resources.overlay.Load(); n != 0 || s.Dirty() {
+		t.Fatalf("%d bytes are left", n)
+	}
+}
+
 // Changelogs are read by Java too: the bytes are fixed.
 func TestChangelogBytes(t *testing.T) {
 	type record struct{ key, value string }
