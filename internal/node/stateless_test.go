@@ -151,6 +151,7 @@ func TestChangesAreJavas(t *testing.T) {
 		{Change[string]{New: "n", NullOld: true}, "n\x01"},
 		{Change[string]{Old: "o", NullNew: true}, "o\x00"},
 		{Change[string]{New: "nn", Old: "o"}, "\x04nno\x02"},
+		{Change[string]{New: strings.Repeat("x", 70), Old: "o"}, "\x8c\x01" + strings.Repeat("x", 70) + "o\x02"},
 	} {
 		b, err := s.Append(nil, v.change)
 		if err != nil || string(b) != v.bytes {
