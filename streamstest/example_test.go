@@ -124,3 +124,57 @@ func ExampleOutput_Next() {
 	// 1 to 7
 	// 1 be 7
 }
+
+func ExampleDriver_Store() {
+	b := streams.NewBuilder()
+	b.Stream("orders", serde.String, serde.Int64).GroupByKey().Count(streams.As("counts"))
+	t, err := b.Build()
+	if err != nil {
+		log.Fatal(err)
+	}
+	d, err := streamstest.Open(t)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer d.Close()
+	orders := d.Input("orders", serde.String, serde.Int64)
+	orders.Send("bob", 700)
+	orders.Send("ann", 500)
+	orders.Send("ann", 900)
+
+	counts := d.Store("counts", serde.String, serde.Int64)
+	fmt.Println(counts.Get("ann"))
+	fmt.Println(counts.Get("cid"))
+	for customer, n := range counts.All() {
+		fmt.Println(customer, n)
+	}
+	// Output:
+	// 2 true
+	// 0 false
+	// ann 2
+	// bob 1
+}
+
+func ExampleDriver_WindowStore() {
+	b := streams.NewBuilder()
+	b.Stream("clicks", serde.String, serde.String).GroupByKey().WindowedBy(streams.Tumbling(time.Minute)).Count(streams.As("per-minute"))
+	t, err := b.Build()
+	if err != nil {
+		log.Fatal(err)
+	}
+	d, err := streamstest.Open(t)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer d.Close()
+	d.Input("clicks", serde.String, serde.String).SendAt("ann", "/", time.UnixMilli(1000))
+
+	perMinute := d.WindowStore("per-minute", serde.String, serde.Int64)
+	fmt.Println(perMinute.Get("ann", time.UnixMilli(0)))
+	for w, n := range perMinute.All() {
+		fmt.Println(w, n)
+	}
+	// Output:
+	// 1 true
+	// [ann@0/60000] 1
+}
