@@ -68,3 +68,21 @@ func TestAppReadsInTheOrderOfTime(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestAppUnequalPartitions: a task for a partition that only one of its topics has does not wait for the other topic.
+func TestAppUnequalPartitions(t *testing.T) {
+	c := fakeCluster(t, kfake.SeedTopics(4, "many"), kfake.SeedTopics(1, "few"), kfake.SeedTopics(1, "out"))
+	b := streams.NewBuilder()
+	b.Stream([]string{"many", "few"}, serde.String, serde.String).To("out")
+	topo, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values []string
+	for i := range 100 { // all partitions have some
+		values = append(values, fmt.Sprint("v", i))
+	}
+	feed(t, c, "many", values...)
+	start(t, c, topo)
+	awaitRecords(t, c, "out", "the records of all partitions", func(all []*kgo.Record) bool { return len(all) == len(values) })
+}

@@ -225,7 +225,8 @@ func (i *Instance) prepareTask(ctx context.Context, id topology.TaskID, offsets 
 		p := assign.TopicPartition{Topic: topic, Partition: id.Partition}
 		at, ok := starts[p]
 		if !ok {
-			continue // the topic has fewer partitions than the task's largest
+			t.Absent(topic)
+			continue
 		}
 		in := &input{of: r, part: p, next: at.offset, purged: i.isRepartition(topic)}
 		if at.committed {

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/millrace/millrace/topology"
@@ -41,6 +42,11 @@ func (t *Task) Lag(topic string, n int64) {
 	if in := t.byName[topic]; in != nil {
 		in.lag = n
 	}
+}
+
+// Absent says that a topic has no partition for the task, as it has fewer than another: nothing is waited for.
+func (t *Task) Absent(topic string) {
+	t.inputs = slices.DeleteFunc(t.inputs, func(in *input) bool { return in.topic == topic })
 }
 
 // pullHead decodes records of an input until one is to be processed, and makes it the head. Dropped records count as
