@@ -167,7 +167,7 @@ func TestKill(t *testing.T) {
 
 	load := startLoad(t, c, i.Input)
 	defer load.stop()
-	deltas, fulls, onDisk := 0, 0, false
+	deltas, fulls, onDisk, empty := 0, 0, false, true
 	for n := range kills {
 		l := i.start(t)
 		lives := time.Duration(rnd.IntN(1500)) * time.Millisecond
@@ -179,6 +179,9 @@ func TestKill(t *testing.T) {
 		for _, r := range restored {
 			if onDisk && r.Full {
 				t.Errorf("kill %d: a store was restored in full, though its state was on disk", n)
+			}
+			if empty && !r.Full {
+				t.Errorf("kill %d: a store was restored from offset %d on, though there was no state", n, r.Start)
 			}
 			if r.Full {
 				fulls++
@@ -195,7 +198,8 @@ func TestKill(t *testing.T) {
 			onDisk = onDisk || time.Since(running) >= settled
 		}
 		l.kill(t)
-		if n%10 == 9 {
+		empty = n%10 == 9
+		if empty {
 			if err := os.RemoveAll(i.Dir); err != nil {
 				t.Fatal(err)
 			}
