@@ -96,7 +96,7 @@ type Assignment struct {
 	// Active has one entry for each assigned partition, in the order of the partitions by topic and number: the task
 	// that it belongs to.
 	Active    []topology.TaskID
-	Standby   map[topology.TaskID][]TopicPartition // the changelogs of each
+	Standby   map[topology.TaskID][]TopicPartition // the inputs of each, as Java has it
 	Hosts     map[Endpoint][]TopicPartition        // the partitions of each member with an endpoint
 	Replicas  map[Endpoint][]TopicPartition        // the same, of its standbys
 	Err       int32

@@ -53,6 +53,16 @@ type Task struct {
 	ID       topology.TaskID
 	Stateful bool             // it has stores with changelogs, so it costs time to move
 	Inputs   []TopicPartition // what it reads
+
+	// Changelogs are what its stores are restored from. Those that are inputs of the program too (see the topology's
+	// optimization) go as far as the input is committed.
+	Changelogs []Changelog
+}
+
+// A Changelog is a partition from which a store is restored.
+type Changelog struct {
+	TopicPartition
+	Source bool // it is an input of the program
 }
 
 // SumRunning is the offset sum of a task that the process runs: its state is as new as state can be

@@ -65,13 +65,14 @@ func NewGroup(client *Client, cfg GroupConfig) *Group {
 
 // Events is what happens to a member. They are called by the goroutine of Run, one at a time, while it goes on sending
 // heartbeats.
-type Events struct {
+type Events = struct {
 	// Revoked is called with tasks that go to another member. When it returns, they are not read, processed or
 	// committed any more: they may start elsewhere.
 	Revoked func(tasks []topology.TaskID)
 
-	// Assigned is called after each rebalance with all tasks that the member has from now on.
-	Assigned func(tasks []topology.TaskID)
+	// Assigned is called after each rebalance with all tasks that the member runs from now on, and those of which it
+	// keeps a standby.
+	Assigned func(active, standby []topology.TaskID)
 
 	// Lost is called when the group has gone on without this member: others may run its tasks by now, and nothing of
 	// them may be committed.
@@ -79,14 +80,10 @@ type Events struct {
 }
 
 // Run joins the group and stays in it until ctx ends, which is not an error. It does not leave: see Leave.
-func (g *Group) Run(ctx context.Context, ev struct {
-	Revoked  func([]topology.TaskID)
-	Assigned func([]topology.TaskID)
-	Lost     func()
-}) error {
+func (g *Group) Run(ctx context.Context, ev Events) error {
 	pause := 50 * time.Millisecond
 	for ctx.Err() == nil {
-		err := g.session(ctx, Events(ev))
+		err := g.session(ctx, ev)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -195,7 +192,7 @@ func (g *Group) session(ctx context.Context, ev Events) error {
 		}
 	}
 	g.tasks = now
-	if err := g.beatWhile(ctx, func() { ev.Assigned(slices.Clone(now)) }); err != nil {
+	if err := g.beatWhile(ctx, func() { ev.Assigned(slices.Clone(now), nil) }); err != nil {
 		return err
 	}
 	if len(revoked) > 0 {

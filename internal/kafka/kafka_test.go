@@ -421,7 +421,7 @@ func join(t *testing.T, c *kfake.Cluster, id byte, tasks []assign.Task) *member 
 				m.mu.Unlock()
 				notify()
 			},
-			Assigned: func(ids []topology.TaskID) { m.mu.Lock(); m.tasks = ids; m.mu.Unlock(); notify() },
+			Assigned: func(ids, _ []topology.TaskID) { m.mu.Lock(); m.tasks = ids; m.mu.Unlock(); notify() },
 			Lost:     func() { m.mu.Lock(); m.lost++; m.tasks = nil; m.mu.Unlock(); notify() },
 		})
 	}()

@@ -234,6 +234,12 @@ func (l *laying) task(sub *topology.Subtopology, partition int32, stateful bool)
 			t.Inputs = append(t.Inputs, assign.TopicPartition{Topic: l.topo.TopicName(l.application, topic), Partition: partition})
 		}
 	}
+	for _, s := range sub.Stores {
+		if s.Logged || s.SourceTopic != "" {
+			log := assign.TopicPartition{Topic: s.ChangelogName(l.application), Partition: partition}
+			t.Changelogs = append(t.Changelogs, assign.Changelog{TopicPartition: log, Source: s.SourceTopic != ""})
+		}
+	}
 	return t
 }
 

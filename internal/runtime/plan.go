@@ -78,22 +78,16 @@ func (q *queue[T]) take(empty []T) []T {
 }
 
 // memberEvents hands the calls of the membership to the main loop, and waits for it.
-func (i *Instance) memberEvents() struct {
-	Revoked  func([]topology.TaskID)
-	Assigned func([]topology.TaskID)
-	Lost     func()
-} {
-	var ev struct {
-		Revoked  func([]topology.TaskID)
-		Assigned func([]topology.TaskID)
-		Lost     func()
-	}
+func (i *Instance) memberEvents() (ev MemberEvents) {
 	wait := func(e any, done chan struct{}) {
 		i.events.put(e)
 		<-done
 	}
 	ev.Revoked = func(ids []topology.TaskID) { done := make(chan struct{}); wait(revoked{ids, done}, done) }
-	ev.Assigned = func(ids []topology.TaskID) { done := make(chan struct{}); wait(assigned{ids, done}, done) }
+	ev.Assigned = func(active, _ []topology.TaskID) {
+		done := make(chan struct{})
+		wait(assigned{active, done}, done)
+	}
 	ev.Lost = func() { done := make(chan struct{}); wait(lost{done}, done) }
 	return ev
 }

@@ -43,18 +43,22 @@ type Committed = struct {
 // Membership is the instance's place in its group.
 type Membership interface {
 	// Run joins and stays until ctx ends. It calls the events one at a time: Revoked returns when the tasks are given
-	// up, Assigned gets all tasks that the instance has from then on, Lost says that others may run them.
-	Run(ctx context.Context, events struct {
-		Revoked  func([]topology.TaskID)
-		Assigned func([]topology.TaskID)
-		Lost     func()
-	}) error
+	// up, Assigned gets all tasks that the instance runs and keeps a standby of from then on, Lost says that others may
+	// run them.
+	Run(ctx context.Context, events MemberEvents) error
 	// Leave tells the group that the instance is gone.
 	Leave(ctx context.Context) error
 	// Commit stores offsets. An error with the method LostMembership says that the tasks may be another's.
 	Commit(ctx context.Context, offsets map[assign.TopicPartition]Committed) error
 	// Committed returns what was stored; a partition without is left out.
 	Committed(ctx context.Context, partitions []assign.TopicPartition) (map[assign.TopicPartition]Committed, error)
+}
+
+// MemberEvents is what a membership tells its instance.
+type MemberEvents = struct {
+	Revoked  func(active []topology.TaskID)
+	Assigned func(active, standby []topology.TaskID)
+	Lost     func()
 }
 
 // MemberInfo is what a membership is made with.
