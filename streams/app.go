@@ -81,6 +81,7 @@ func NewApp(application string, t *topology.Topology, opts ...AppOption) (*App, 
 	for _, opt := range opts {
 		opt(cfg)
 	}
+	cfg.fill()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
@@ -214,10 +215,10 @@ func (a *App) runtimeConfig() runtime.Config {
 	return runtime.Config{
 		Application: c.application, Topology: c.topology, StateDir: dir, Workers: c.workers,
 		Limits:      store.Limits{BlockCache: c.blockCache, RecordCache: c.recordCache, Overlay: c.overlay},
-		Replication: int16(c.replication), Reset: c.resetPolicy(), MaxIdle: c.maxTaskIdle,
+		ExactlyOnce: c.exactlyOnce, Replication: int16(c.replication), Reset: c.resetPolicy(), MaxIdle: c.maxTaskIdle,
 		Undecodable: c.handler(c.undecodable), Failed: c.handler(c.failed), RestoreTasks: 8, StayInGroup: c.stayInGroup,
 		StartTimeout:   c.connectTimeout + time.Minute,
-		CommitInterval: c.commitInterval, CommitTimeout: c.rebalanceTimeout, PurgeInterval: c.purgeInterval, CleanupDelay: c.cleanupDelay,
+		CommitInterval: c.commitInterval, CommitTimeout: c.rebalanceTimeout, TaskTimeout: c.taskTimeout, PurgeInterval: c.purgeInterval, CleanupDelay: c.cleanupDelay,
 		RevokeTimeout: c.rebalanceTimeout, ShutdownTimeout: c.shutdownTimeout,
 		OnState: func(old, now State) {
 			a.metrics.State(old.String(), now.String())
@@ -235,10 +236,16 @@ func (a *App) ports() runtime.Ports {
 	return runtime.Ports{
 		Cluster: &a.clients,
 		Inputs:  &a.clients,
-		NewProducer: func(worker int) (runtime.Producer, error) {
-			return kafka.NewProducer(c.kafka(fmt.Sprintf("%s-producer-%d", c.application, worker)), kafka.ProducerConfig{
+		NewProducer: func(worker int, of runtime.Membership) (runtime.Producer, error) {
+			group := of.(*kafka.Group)
+			pc := kafka.ProducerConfig{
 				Linger: c.linger, Compression: c.codec(), BatchBytes: 1 << 20, BufferBytes: 32 << 20, DeliveryTimeout: c.deliveryTimeout,
-			})
+				Group: group,
+			}
+			if c.exactlyOnce {
+				pc.TransactionalID, pc.TransactionTimeout = group.TransactionalID(worker), c.transaction
+			}
+			return kafka.NewProducer(c.kafka(fmt.Sprintf("%s-producer-%d", c.application, worker)), pc)
 		},
 		NewMembership: func(info runtime.MemberInfo) runtime.Membership {
 			return kafka.NewGroup(a.clients.Client, kafka.GroupConfig{
@@ -279,7 +286,7 @@ func (c *clients) open(cfg *appConfig) error {
 	c.Client = client
 	c.Fetcher = kafka.NewFetcher(client, kafka.FetchConfig{
 		MaxBytes: int32(cfg.fetchBytes), MaxPartitionBytes: int32(cfg.fetchPartitionMax), MaxWait: 500 * time.Millisecond,
-		Buffer: cfg.bufferedRecords, Log: cfg.log,
+		Buffer: cfg.bufferedRecords, ReadCommitted: cfg.exactlyOnce, Log: cfg.log,
 	})
 	return nil
 }

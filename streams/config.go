@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -43,6 +44,9 @@ type appConfig struct {
 	connectTimeout    time.Duration
 	deliveryTimeout   time.Duration
 	linger            time.Duration
+	exactlyOnce       bool
+	transaction       time.Duration
+	taskTimeout       time.Duration
 	compression       Codec
 	reset             ResetPolicy
 	undecodable       Handler
@@ -66,7 +70,9 @@ func defaultConfig(application string, t *topology.Topology) *appConfig {
 		brokers:           []string{"localhost:9092"},
 		stateDir:          filepath.Join(os.TempDir(), "millrace"),
 		workers:           1,
-		commitInterval:    30 * time.Second,
+		commitInterval:    unset,
+		transaction:       10 * time.Second,
+		taskTimeout:       5 * time.Minute,
 		bufferedRecords:   4000,
 		recordCache:       10 << 20,
 		overlay:           32 << 20,
@@ -105,9 +111,26 @@ func InstanceID(id string) AppOption { return func(c *appConfig) { c.instanceID 
 // num.stream.threads)
 func Workers(n int) AppOption { return func(c *appConfig) { c.workers = n } }
 
+// ExactlyOnce makes what comes of each record count once, whatever happens to the process or the broker: what a worker
+// writes, to topics and changelogs, and the offsets of what it was made of are one transaction, which takes effect with
+// the commit, or not at all. Consumers of the output see that if they read committed records only
+// (isolation.level=read_committed). It needs brokers from 2.5 on, and is safest with transaction.version 2, which new
+// clusters have since 4.0 (KIP-890). Default: at least once. (Java: processing.guarantee=exactly_once_v2, KIP-447)
+func ExactlyOnce() AppOption { return func(c *appConfig) { c.exactlyOnce = true } }
+
+// TransactionTimeout sets when the broker ends a transaction by itself, so that those who wait for its end can go on. It
+// has to be longer than the commit interval; what takes longer to process is begun again. Default 10 s, as in Kafka
+// Streams. (Java: producer's transaction.timeout.ms)
+func TransactionTimeout(d time.Duration) AppOption { return func(c *appConfig) { c.transaction = d } }
+
+// TaskTimeout sets how long trouble of the cluster, or of a disk, is borne before it is the end of the application:
+// until then what could not be committed is done again, with growing pauses. Default 5 min; at least 0, with which
+// nothing is tried again. (Java: task.timeout.ms, KIP-572)
+func TaskTimeout(d time.Duration) AppOption { return func(c *appConfig) { c.taskTimeout = d } }
+
 // CommitInterval sets how often the work that was done is committed. What was done since is done again after a crash,
-// and stores that hold changes back (see [Cached]) forward them at a commit. Default 30 s; more than 0. (Java:
-// commit.interval.ms)
+// and stores that hold changes back (see [Cached]) forward them at a commit. Default 30 s, and 100 ms with
+// [ExactlyOnce]; more than 0. (Java: commit.interval.ms)
 func CommitInterval(d time.Duration) AppOption { return func(c *appConfig) { c.commitInterval = d } }
 
 // MaxTaskIdle sets how long a task that reads several topics waits for records of one that has none, so that records are
@@ -271,6 +294,19 @@ func OnState(f func(old, now State)) AppOption { return func(c *appConfig) { c.o
 // may be called from several goroutines at once, and what it takes the restore waits for.
 func OnRestore(f func(RestoreEvent)) AppOption { return func(c *appConfig) { c.onRestore = f } }
 
+// unset is a duration that is chosen by other options.
+const unset time.Duration = math.MinInt64
+
+// fill sets the defaults that depend on other options.
+func (c *appConfig) fill() {
+	if c.commitInterval == unset {
+		c.commitInterval = 30 * time.Second
+		if c.exactlyOnce {
+			c.commitInterval = 100 * time.Millisecond
+		}
+	}
+}
+
 var validName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 
 // validate checks the options, each and together; the error names all that is wrong.
@@ -309,6 +345,9 @@ func (c *appConfig) validate() error {
 	check(c.rebalanceTimeout >= c.sessionTimeout, "option RebalanceTimeout: %v is less than the session timeout (%v); raise it, or lower SessionTimeout",
 		c.rebalanceTimeout, c.sessionTimeout)
 	check(c.linger >= 0 && c.linger < c.deliveryTimeout, "option Linger: %v; it must be between 0 and the delivery timeout (%v)", c.linger, c.deliveryTimeout)
+	check(c.transaction > c.commitInterval || !c.exactlyOnce, "option TransactionTimeout: %v is not more than the commit interval (%v), so that every transaction "+
+		"would be ended before its commit; raise it, or lower CommitInterval", c.transaction, c.commitInterval)
+	check(c.taskTimeout >= 0, "option TaskTimeout: %v; it cannot be negative", c.taskTimeout)
 	check(c.compression <= CompressZstd, "option Compression: %d is no codec", c.compression)
 	check(c.reset <= NoReset, "option AutoOffsetReset: %d is no policy", c.reset)
 	check(c.log != nil, "option Logger: it is nil; slog.New(slog.DiscardHandler) logs nothing")

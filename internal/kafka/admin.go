@@ -26,7 +26,7 @@ func (c *Client) Partitions(ctx context.Context, topics []string) (counts map[st
 		counts, err = c.partitions(ctx, topics)
 		return err
 	})
-	return counts, err
+	return counts, meaning(err)
 }
 
 func (c *Client) partitions(ctx context.Context, topics []string) (map[string]int32, error) {
@@ -146,7 +146,7 @@ func (c *Client) Offsets(ctx context.Context, partitions []assign.TopicPartition
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("kafka: waiting for the leaders of %s: %w", list(missing), err)
+		return nil, meaning(fmt.Errorf("kafka: waiting for the leaders of %s: %w", list(missing), err))
 	}
 	return out, nil
 }

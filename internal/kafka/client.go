@@ -72,6 +72,7 @@ func versions() *kversion.Versions {
 	v := kversion.Tip()
 	v.SetMaxKeyVersion(int16(kmsg.OffsetCommit), 9)
 	v.SetMaxKeyVersion(int16(kmsg.OffsetFetch), 9)
+	v.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), 5)
 	return v
 }
 

@@ -39,33 +39,44 @@ func (g *Group) Commit(ctx context.Context, offsets map[assign.TopicPartition]Co
 	if len(offsets) == 0 {
 		return nil
 	}
-	g.mu.Lock()
-	term := g.mu.term
-	g.mu.Unlock()
-	again := func(err error) bool {
-		var lost *NotMember
-		return !errors.As(err, &lost) && (passing(err) || errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.RebalanceInProgress))
-	}
-	err := retry(ctx, again, func() error { return g.commit(ctx, term, offsets) })
+	term := g.term()
+	err := retry(ctx, g.commitAgain, func() error { return g.commit(ctx, term, offsets) })
 	if errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.UnknownMemberID) {
 		return &NotMember{err}
 	}
 	if err != nil {
-		return fmt.Errorf("kafka: committing offsets of group %q: %w", g.cfg.Group, err)
+		return meaning(fmt.Errorf("kafka: committing offsets of group %q: %w", g.cfg.Group, err))
 	}
 	return nil
 }
 
-// commit sends one request. An illegal generation can mean that a rebalance ended that this member has not heard of
-// yet, so it is for the membership to say that it is lost.
-func (g *Group) commit(ctx context.Context, term int, offsets map[assign.TopicPartition]Committed) error {
-	req := kmsg.NewPtrOffsetCommitRequest()
+// commitAgain says whether a commit is tried again. An illegal generation can mean that a rebalance ended that this
+// member has not heard of yet, so it is for the membership to say that it is lost.
+func (g *Group) commitAgain(err error) bool {
+	var lost *NotMember
+	return !errors.As(err, &lost) && (passing(err) || errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.RebalanceInProgress))
+}
+
+func (g *Group) term() int {
 	g.mu.Lock()
-	lost := g.mu.term != term || g.mu.generation < 0
-	req.MemberID, req.Generation = g.mu.member, g.mu.generation
-	g.mu.Unlock()
-	if lost {
-		return &NotMember{errors.New("the membership was lost meanwhile")}
+	defer g.mu.Unlock()
+	return g.mu.term
+}
+
+// membership returns what a commit names the member by, now, unless the membership was lost since the term began.
+func (g *Group) membership(term int) (member string, generation int32, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.mu.term != term || g.mu.generation < 0 {
+		return "", 0, &NotMember{errors.New("the membership was lost meanwhile")}
+	}
+	return g.mu.member, g.mu.generation, nil
+}
+
+func (g *Group) commit(ctx context.Context, term int, offsets map[assign.TopicPartition]Committed) (err error) {
+	req := kmsg.NewPtrOffsetCommitRequest()
+	if req.MemberID, req.Generation, err = g.membership(term); err != nil {
+		return err
 	}
 	req.Group, req.InstanceID = g.cfg.Group, g.instance()
 	for topic, numbers := range byTopic(slices.Collect(maps.Keys(offsets))) {
@@ -102,7 +113,7 @@ func (g *Group) Committed(ctx context.Context, partitions []assign.TopicPartitio
 	}
 	err := retry(ctx, passing, func() error { return g.committed(ctx, partitions, out) })
 	if err != nil {
-		return nil, fmt.Errorf("kafka: committed offsets of group %q: %w", g.cfg.Group, err)
+		return nil, meaning(fmt.Errorf("kafka: committed offsets of group %q: %w", g.cfg.Group, err))
 	}
 	return out, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrace/millrace/internal/assign"
 	"github.com/millrace/millrace/topology"
@@ -20,20 +21,39 @@ type ProducerConfig struct {
 	BatchBytes      int32         // of one batch, at most
 	BufferBytes     int           // of records that are not acknowledged; Send waits for room
 	DeliveryTimeout time.Duration // how long Flush waits for acknowledgements, and Send for room
+
+	// Group is the member for which Commit stores offsets.
+	Group *Group
+
+	// TransactionalID, where it is not empty, makes all that is sent between two commits one transaction, which the
+	// broker ends by itself when it is older than TransactionTimeout.
+	TransactionalID    string
+	TransactionTimeout time.Duration
+
+	explicit bool // the cluster wants to be told that a transaction will have offsets
 }
 
-// A Producer writes records, idempotently and acknowledged by all replicas in sync. The first record that cannot be
-// written is the end of it: Send and Flush return that error from then on, so that nothing is committed that rests on
-// a lost record. One goroutine sends.
+// A Producer writes records, idempotently and acknowledged by all replicas in sync, and commits what was sent together
+// with the offsets of what it was made of. The first record that cannot be written spoils everything since the last
+// commit: Send, Flush and Commit return that error from then on, until Reset. One goroutine uses it.
 type Producer struct {
+	cfg Config
+	pc  ProducerConfig
+	*session
+}
+
+// A session is a client of the producer, from one Reset to the next. What went wrong stays with it: franz-go can not
+// go on with a transactional id after some errors, and to begin anew ends the old transaction in every case.
+type session struct {
 	client  *Client
 	timeout time.Duration
-	ctx     context.Context // ends with the producer; what waits in Send is let go
+	ctx     context.Context // ends with the session; what waits in Send is let go
 	cancel  context.CancelFunc
 	failed  atomic.Pointer[error]
 	unacked atomic.Int64
 	pool    sync.Pool // of *kgo.Record
 	done    func(*kgo.Record, error)
+	open    bool // a transaction is
 
 	mu struct {
 		sync.Mutex
@@ -52,36 +72,65 @@ const maxUnacknowledged = 20_000
 
 // NewProducer makes a producer with a client of its own. It has to be closed.
 func NewProducer(cfg Config, pc ProducerConfig) (*Producer, error) {
-	p := &Producer{timeout: pc.DeliveryTimeout}
-	p.ctx, p.cancel = context.WithCancel(context.Background())
-	p.pool.New = func() any { return new(kgo.Record) }
-	p.mu.acked = make(map[assign.TopicPartition]*int64)
-	p.done = p.delivered
-	client, err := NewClient(cfg,
-		kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}),
-		kgo.ProducerLinger(pc.Linger),
-		kgo.ProducerBatchCompression(pc.Compression),
-		kgo.ProducerBatchMaxBytes(pc.BatchBytes),
-		kgo.MaxBufferedBytes(pc.BufferBytes),
-		kgo.MaxBufferedRecords(maxUnacknowledged),
-		kgo.RequiredAcks(kgo.AllISRAcks()),
-	)
+	p := &Producer{cfg: cfg, pc: pc}
+	s, err := p.newSession()
 	if err != nil {
-		p.cancel()
 		return nil, err
 	}
-	p.client = client
+	p.session = s
 	return p, nil
+}
+
+func (p *Producer) newSession() (*session, error) {
+	s := &session{timeout: p.pc.DeliveryTimeout}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.pool.New = func() any { return new(kgo.Record) }
+	s.mu.acked = make(map[assign.TopicPartition]*int64)
+	s.done = s.delivered
+	opts := []kgo.Opt{
+		kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}),
+		kgo.ProducerLinger(p.pc.Linger),
+		kgo.ProducerBatchCompression(p.pc.Compression),
+		kgo.ProducerBatchMaxBytes(p.pc.BatchBytes),
+		kgo.MaxBufferedBytes(p.pc.BufferBytes),
+		kgo.MaxBufferedRecords(maxUnacknowledged),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.UnknownTopicRetries(12), // about as long as brokers take to hear of a new topic
+	}
+	if p.transactional() {
+		opts = append(opts, kgo.TransactionalID(p.pc.TransactionalID), kgo.TransactionTimeout(p.pc.TransactionTimeout))
+	}
+	if p.pc.explicit {
+		old := versions()
+		old.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), 4)
+		opts = append(opts, kgo.MaxVersions(old))
+	}
+	client, err := NewClient(p.cfg, opts...)
+	if err != nil {
+		s.cancel()
+		return nil, err
+	}
+	s.client = client
+	return s, nil
 }
 
 // Send writes a record sooner or later. It copies the record, not its bytes, which must not change until Flush has
 // returned. Partition -1 leaves the choice to the key, as Kafka's default partitioner does. It waits for room where
 // too much is unacknowledged.
 func (p *Producer) Send(r *topology.Record) error {
-	if err := p.failed.Load(); err != nil {
+	if p.transactional() && !p.open {
+		if err := p.begin(); err != nil {
+			return err
+		}
+	}
+	return p.send(r)
+}
+
+func (s *session) send(r *topology.Record) error {
+	if err := s.failed.Load(); err != nil {
 		return *err
 	}
-	k := p.pool.Get().(*kgo.Record)
+	k := s.pool.Get().(*kgo.Record)
 	headers := k.Headers[:0]
 	for _, h := range r.Headers {
 		headers = append(headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
@@ -90,63 +139,69 @@ func (p *Producer) Send(r *topology.Record) error {
 	if r.Timestamp >= 0 {
 		k.Timestamp = time.UnixMilli(r.Timestamp)
 	}
-	if p.unacked.Add(1) > maxUnacknowledged {
+	if s.unacked.Add(1) > maxUnacknowledged {
 		// The client's own timeout for records counts from their timestamps, which here are those of events.
-		defer time.AfterFunc(p.timeout, func() {
-			p.fail(fmt.Errorf("kafka: %d records are not acknowledged after %v; the last was for %q", maxUnacknowledged, p.timeout, r.Topic))
-			p.cancel()
+		defer time.AfterFunc(s.timeout, func() {
+			s.fail(fmt.Errorf("kafka: %d records are not acknowledged after %v; the last was for %q", maxUnacknowledged, s.timeout, r.Topic))
+			s.cancel()
 		}).Stop()
 	}
-	p.client.Produce(p.ctx, k, p.done)
+	s.client.Produce(s.ctx, k, s.done)
 	return nil
 }
 
-func (p *Producer) fail(err error) { p.failed.CompareAndSwap(nil, &err) }
+// fail keeps the first error, with what it means.
+func (s *session) fail(err error) {
+	err = meaning(err)
+	s.failed.CompareAndSwap(nil, &err)
+}
 
 // delivered is called by the client, one record at a time, in order within a partition.
-func (p *Producer) delivered(k *kgo.Record, err error) {
-	p.unacked.Add(-1)
+func (s *session) delivered(k *kgo.Record, err error) {
+	s.unacked.Add(-1)
 	if err != nil {
-		p.fail(fmt.Errorf("kafka: writing to %q partition %d: %w", k.Topic, k.Partition, err))
+		s.fail(fmt.Errorf("kafka: writing to %q partition %d: %w", k.Topic, k.Partition, err))
 	} else {
-		if p.last.next == nil || p.last.partition != k.Partition || p.last.topic != k.Topic {
-			p.last.topic, p.last.partition, p.last.next = k.Topic, k.Partition, p.ackedOf(k.Topic, k.Partition)
+		if s.last.next == nil || s.last.partition != k.Partition || s.last.topic != k.Topic {
+			s.last.topic, s.last.partition, s.last.next = k.Topic, k.Partition, s.ackedOf(k.Topic, k.Partition)
 		}
-		atomic.StoreInt64(p.last.next, k.Offset+1)
+		atomic.StoreInt64(s.last.next, k.Offset+1)
 	}
 	clear(k.Headers)
 	*k = kgo.Record{Headers: k.Headers[:0]}
-	p.pool.Put(k)
+	s.pool.Put(k)
 }
 
-func (p *Producer) ackedOf(topic string, partition int32) *int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (s *session) ackedOf(topic string, partition int32) *int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	key := assign.TopicPartition{Topic: topic, Partition: partition}
-	n := p.mu.acked[key]
+	n := s.mu.acked[key]
 	if n == nil {
 		n = new(int64)
 		*n = -1
-		p.mu.acked[key] = n
+		s.mu.acked[key] = n
 	}
 	return n
 }
 
 // Flush waits until everything that was sent is acknowledged. The error says that something was not.
-func (p *Producer) Flush(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+func (p *Producer) Flush(ctx context.Context) error { return p.flush(ctx) }
+
+func (s *session) flush(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	if err := p.client.Flush(ctx); err != nil {
-		p.fail(fmt.Errorf("kafka: %d records are not acknowledged: %w", p.unacked.Load(), err))
+	if err := s.client.Flush(ctx); err != nil {
+		s.fail(fmt.Errorf("kafka: %d records are not acknowledged: %w", s.unacked.Load(), err))
 	}
-	if err := p.failed.Load(); err != nil {
+	if err := s.failed.Load(); err != nil {
 		return *err
 	}
 	return nil
 }
 
-// Written returns the offset after the last record of this producer that a partition has acknowledged; ok is false if
-// there is none.
+// Written returns the offset after the last record of this producer that a partition has acknowledged since the last
+// Reset; ok is false if there is none.
 func (p *Producer) Written(topic string, partition int32) (next int64, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -163,10 +218,15 @@ func (p *Producer) Forget(topic string, partition int32) {
 	atomic.StoreInt64(p.ackedOf(topic, partition), -1)
 }
 
-// Close drops what was not acknowledged and closes the client.
+// Close drops what was not acknowledged, ends an open transaction, for others wait for its end, and closes the client.
 func (p *Producer) Close() {
-	p.cancel()
-	p.client.Close()
+	p.abort()
+	p.close()
+}
+
+func (s *session) close() {
+	s.cancel()
+	s.client.Close()
 }
 
 // partitioner leaves records where they have a partition, and gives the others to the default: by the key's hash, or,

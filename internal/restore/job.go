@@ -15,6 +15,7 @@ import (
 type job struct {
 	r       *Restorer
 	id      topology.TaskID
+	standby bool // it goes on without end
 	stores  []*restoring
 	changed chan struct{} // cap 1: something was fetched
 
@@ -30,6 +31,7 @@ type fetched struct {
 	attempt int
 	records []topology.Record
 	next    int64
+	end     int64
 	err     error
 }
 
@@ -48,6 +50,7 @@ type restoring struct {
 	records int64
 	full    bool
 	done    bool
+	held    []fetched // beyond the limit of a standby
 }
 
 // plan looks at where the stores and their logs are, and begins with each that is behind.
@@ -93,16 +96,16 @@ func (j *job) begin(s *restoring, first int64) error {
 		next = first
 	}
 	s.full, s.start, s.now, s.records, s.begun = !ok, next, next, 0, time.Now()
-	if next >= s.end {
+	if next >= s.end && !j.standby {
 		return j.finish(s)
 	}
 	j.observe(s, Begin)
 	j.r.cfg.Log.Info("restoring a store", "task", j.id, "store", s.Name, "changelog", s.TopicPartition,
-		"from", next, "to", s.end, "full", s.full)
+		"from", next, "to", s.end, "full", s.full, "standby", j.standby)
 	attempt := s.attempt
-	s.feed = j.r.cfg.Source.Subscribe(s.TopicPartition, next, func(records []topology.Record, next, _ int64, err error) {
+	s.feed = j.r.cfg.Source.Subscribe(s.TopicPartition, next, func(records []topology.Record, next, end int64, err error) {
 		j.mu.Lock()
-		j.mu.fetched = append(j.mu.fetched, fetched{s, attempt, records, next, err})
+		j.mu.fetched = append(j.mu.fetched, fetched{s, attempt, records, next, end, err})
 		j.mu.Unlock()
 		select {
 		case j.changed <- struct{}{}:
@@ -114,6 +117,12 @@ func (j *job) begin(s *restoring, first int64) error {
 
 // run applies what is fetched until every store is done.
 func (j *job) run(ctx context.Context) error {
+	var raise <-chan time.Time
+	if j.standby && j.limited() {
+		tick := time.NewTicker(j.r.cfg.LimitInterval)
+		defer tick.Stop()
+		raise = tick.C
+	}
 	for !j.done() {
 		j.mu.Lock()
 		batch := j.mu.fetched
@@ -124,6 +133,10 @@ func (j *job) run(ctx context.Context) error {
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-j.changed:
+			case <-raise:
+				if err := j.raise(ctx); err != nil {
+					return err
+				}
 			}
 			continue
 		}
@@ -162,6 +175,9 @@ func (j *job) apply(ctx context.Context, f fetched) error {
 		}
 		return f.err
 	}
+	if j.standby {
+		return j.follow(s, f)
+	}
 	records, next := f.records, f.next
 	if s.Limit != NoLimit && next > s.end {
 		for len(records) > 0 && records[len(records)-1].Offset >= s.end {
@@ -189,7 +205,7 @@ func (j *job) again(ctx context.Context, s *restoring, e outOfRange) error {
 	j.r.cfg.Log.Warn("the changelog does not have the next offset any more; the state is thrown away and restored in full",
 		"task", j.id, "store", s.Name, "changelog", s.TopicPartition, "position", s.now, "log_start", start, "log_end", end)
 	s.feed.Close()
-	s.feed = nil
+	s.feed, s.held = nil, nil
 	if err := s.Store.Wipe(); err != nil {
 		return err
 	}
@@ -228,7 +244,7 @@ func (j *job) observe(s *restoring, phase Phase) {
 		return
 	}
 	j.r.cfg.Observe(Progress{
-		Task: j.id, Store: s.Name, From: s.TopicPartition, Phase: phase, Full: s.full,
+		Task: j.id, Store: s.Name, From: s.TopicPartition, Phase: phase, Full: s.full, Standby: j.standby,
 		Start: s.start, Position: s.now, End: s.end, Records: s.records, Duration: time.Since(s.begun),
 	})
 }

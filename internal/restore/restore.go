@@ -62,7 +62,12 @@ type Config struct {
 	Source Source
 	Ends   Ends
 	Tasks  int // how many tasks are restored at the same time; the others wait
-	Log    *slog.Logger
+
+	// Limits returns how far inputs are committed that serve as changelogs. A standby asks for it every LimitInterval.
+	Limits        func(ctx context.Context, partitions []assign.TopicPartition) (map[assign.TopicPartition]int64, error)
+	LimitInterval time.Duration
+
+	Log *slog.Logger
 
 	// Observe, where not nil, is told of each store's restore: when it begins, after each batch, and when it ends. It
 	// is called from several goroutines.
@@ -76,8 +81,8 @@ type Phase uint8
 const (
 	Begin Phase = iota // nothing was applied yet
 	Going
-	End  // all was applied
-	Left // given up: the task went to another member, or the application stops
+	End  // all was applied; a standby never comes to that
+	Left // given up: the task went to another member, or a standby becomes active, or the application stops
 )
 
 func (p Phase) String() string {
@@ -90,6 +95,7 @@ type Progress struct {
 	Store    string
 	From     assign.TopicPartition
 	Phase    Phase
+	Standby  bool          // it is one that is kept up to date, without end
 	Full     bool          // from the beginning of the log, not from the store's own position
 	Start    int64         // the offset it began at
 	Position int64         // the offset it has come to
@@ -138,7 +144,21 @@ func (r *Restorer) Restore(ctx context.Context, id topology.TaskID, logs []Chang
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	j := &job{r: r, id: id, changed: make(chan struct{}, 1)}
+	return r.do(ctx, id, logs, false)
+}
+
+// Follow keeps the stores of a standby up to date until ctx ends, which is not an error. It may be called from several
+// goroutines. The stores can be restored further, or closed, afterwards.
+func (r *Restorer) Follow(ctx context.Context, id topology.TaskID, logs []Changelog) error {
+	err := r.do(ctx, id, logs, true)
+	if err != nil && ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (r *Restorer) do(ctx context.Context, id topology.TaskID, logs []Changelog, standby bool) error {
+	j := &job{r: r, id: id, standby: standby, changed: make(chan struct{}, 1)}
 	defer j.close()
 	if err := j.plan(ctx, logs); err != nil {
 		return fmt.Errorf("restore: task %v: %w", id, err)

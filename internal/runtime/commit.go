@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/millrace/millrace/internal/assign"
@@ -15,26 +16,21 @@ func (w *worker) commitDue(now time.Time) bool {
 	return now.Sub(w.lastCommit) >= w.i.cfg.CommitInterval || w.i.stores.CommitWanted()
 }
 
-// commit makes what tasks did last, in this order, so that nothing that was read is forgotten before what came of it
-// is safe (at least once):
+// commit makes what the tasks did last, in this order, so that nothing that was read is forgotten before what came of
+// it is safe:
 //
 //  1. The caches are flushed: what they held back is processed on, logged and sent.
-//  2. Everything that was sent is acknowledged. One record lost is the end: nothing is committed.
-//  3. The offsets of the inputs are committed, as the group's member.
-//  4. The stores take over what was held back until now, with the positions of their changelogs.
+//  2. Everything that was sent is acknowledged, and the offsets of the inputs are stored, as the group's member: under
+//     exactly-once in one transaction. One record lost voids all of it.
+//  3. The stores take over what was held back until now, with the positions of their changelogs.
 //
-// Tasks that were lost are left out. If the group refuses the member, all of them are.
-func (w *worker) commit(tasks map[topology.TaskID]*running) error {
+// All tasks of the worker are committed together, for they share the transaction. One that was lost must not be in it.
+func (w *worker) commit() error {
 	began := time.Now()
 	w.lastCommit = began
-	var needed []*running
-	for _, r := range tasks {
-		if r.CommitNeeded() && !r.lost.Load() {
-			needed = append(needed, r)
-		}
-	}
-	if len(needed) == 0 {
-		return nil
+	needed, err := w.needed()
+	if err != nil || len(needed) == 0 {
+		return err
 	}
 	for _, r := range needed {
 		if err := r.Flush(); err != nil {
@@ -43,24 +39,27 @@ func (w *worker) commit(tasks map[topology.TaskID]*running) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), w.i.cfg.CommitTimeout)
 	defer cancel()
-	if err := w.producer.Flush(ctx); err != nil {
-		return err
-	}
 	offsets, purge := w.offsets(needed)
-	if err := w.i.member.Commit(ctx, offsets); err != nil {
-		var lost interface{ LostMembership() }
-		if !errors.As(err, &lost) {
-			return err
-		}
+	switch err := w.producer.Commit(ctx, offsets); {
+	case err == nil:
+	case lostMembership(err):
 		w.log.Warn("the group does not take the commit: the tasks are given up, and what they did since the last commit is "+
 			"done again by whoever gets them", "error", err)
-		return w.lose(needed)
+		return w.lose()
+	default:
+		return err
 	}
+	w.failures, w.failing = 0, time.Time{}
 	for _, r := range needed {
+		for _, in := range r.inputs {
+			if c, ok := offsets[in.part]; ok {
+				in.stored = c.Offset
+			}
+		}
 		partition := r.ID().Partition
 		err := r.Committed(func(changelog string) (int64, bool) { return w.producer.Written(changelog, partition) })
 		if err != nil {
-			return fmt.Errorf("runtime: task %v: its state cannot be written: %w", r.ID(), err)
+			return &brokenState{r, err}
 		}
 	}
 	w.i.purge.committed(purge)
@@ -68,22 +67,42 @@ func (w *worker) commit(tasks map[topology.TaskID]*running) error {
 	return nil
 }
 
+// needed returns the tasks that have something to commit.
+func (w *worker) needed() (needed []*running, err error) {
+	for _, r := range w.tasks {
+		switch {
+		case r.lost.Load() && w.producer.InTransaction():
+			return nil, &void{fmt.Errorf("runtime: task %v was lost while its work was part of a transaction", r.ID())}
+		case (r.CommitNeeded() || r.passed()) && !r.lost.Load():
+			needed = append(needed, r)
+		}
+	}
+	return needed, nil
+}
+
+// passed says whether the task came past something that is no record, a transaction's marker say, since the last commit:
+// that is committed too, or the end of a topic would seem never to be reached (StreamTask.commitNeeded).
+func (r *running) passed() bool {
+	return slices.ContainsFunc(r.inputs, func(in *input) bool { return in.held == 0 && in.next > in.stored })
+}
+
 // offsets collects what is to be committed. Where a task has processed all that it has, that is up to the position of
-// the consumer, past what is not a record (transaction markers, say), as Java does.
+// the consumer. What is sent without anything having been read, by a punctuation say, is committed with offsets as well:
+// by them the group can tell that the member still has its place.
 func (w *worker) offsets(tasks []*running) (offsets map[assign.TopicPartition]Committed, purge map[assign.TopicPartition]int64) {
 	offsets = make(map[assign.TopicPartition]Committed)
 	purge = make(map[assign.TopicPartition]int64)
 	for _, r := range tasks {
-		news := r.Offsets()
+		news, all := r.Offsets(), r.Positions()
 		for _, in := range r.inputs {
-			c, ok := news[in.part.Topic]
-			if !ok {
-				continue
-			}
+			c := all[in.part.Topic]
 			if in.held == 0 {
 				c.Offset = max(c.Offset, in.next)
 			}
-			offsets[in.part] = c
+			if _, ok := news[in.part.Topic]; !ok && c.Offset == in.stored && !w.producer.InTransaction() {
+				continue
+			}
+			offsets[in.part] = Committed(c)
 			if in.purged {
 				purge[in.part] = c.Offset
 			}
@@ -92,18 +111,88 @@ func (w *worker) offsets(tasks []*running) (offsets map[assign.TopicPartition]Co
 	return offsets, purge
 }
 
-// lose gives up tasks that the group has given to others: nothing more of them is committed.
-func (w *worker) lose(tasks []*running) error {
+// lose gives up all tasks, as the group has given them to others: nothing more of them is committed.
+func (w *worker) lose() error {
 	ids := make(map[topology.TaskID]*running)
-	for _, r := range tasks {
+	for _, r := range w.tasks {
 		r.lost.Store(true)
-		if w.tasks[r.ID()] == r {
-			ids[r.ID()] = r
-		}
+		ids[r.ID()] = r
 	}
 	err := w.giveUp(ids, false)
 	for _, r := range ids {
 		w.i.events.put(gone{r})
 	}
 	return err
+}
+
+// void says that what was done since the last commit cannot be committed, through no fault of the cluster.
+type void struct{ error }
+
+func (*void) StartOver() {}
+
+// brokenState says that the stores of a task could not take over what was committed. Nothing is lost: it is in the
+// changelogs.
+type brokenState struct {
+	of  *running
+	err error
+}
+
+func (e *brokenState) Error() string {
+	return fmt.Sprintf("runtime: task %v: its state cannot be written: %v", e.of.ID(), e.err)
+}
+func (e *brokenState) Unwrap() error { return e.err }
+func (*brokenState) StartOver()      {}
+
+// startOver takes all tasks of the worker back to the last commit: the transaction, if there is one, is aborted, and
+// the tasks are restored to what was committed and begin there. Each time in a row it waits longer, until that has gone
+// on for as long as the application allows; then the cause is returned.
+func (w *worker) startOver(cause error) error {
+	now := time.Now()
+	if w.failing.IsZero() || now.Sub(w.failed) > w.i.cfg.TaskTimeout/2 { // the last time was another trouble
+		w.failures, w.failing = 0, now
+	}
+	w.failed = now
+	w.failures++
+	if since := now.Sub(w.failing); since > w.i.cfg.TaskTimeout {
+		return fmt.Errorf("runtime: worker %d could not commit for %v, %d times in a row (option TaskTimeout): %w",
+			w.number, since.Round(time.Second), w.failures, cause)
+	}
+	pause := time.Duration(0)
+	if w.failures > 1 {
+		pause = min(100*time.Millisecond<<min(w.failures-2, 10), 10*time.Second)
+	}
+	w.log.Warn("what was done since the last commit is void; starting over from there", "tasks", len(w.tasks), "error", cause,
+		"times", w.failures, "pause", pause)
+	if err := w.producer.Reset(); err != nil {
+		return err
+	}
+	var broken *brokenState
+	errors.As(cause, &broken)
+	var again rewound
+	for id, r := range w.tasks {
+		w.leave(r)
+		delete(w.tasks, id)
+		if r.lost.Load() {
+			w.closeBroken(r)
+			w.i.events.put(gone{r})
+			continue
+		}
+		if broken != nil && broken.of == r {
+			w.closeBroken(r)
+			r.Task = nil
+		} else if err := r.Rewind(); err != nil {
+			return err
+		}
+		again.runs = append(again.runs, r)
+	}
+	again.pause = pause
+	w.i.events.put(again)
+	return nil
+}
+
+// closeBroken closes a task whose work is void anyway.
+func (w *worker) closeBroken(r *running) {
+	if err := w.i.closeTask(r.Task, false); err != nil {
+		w.log.Warn("trouble with closing a task that is given up", "task", r.ID(), "error", err)
+	}
 }

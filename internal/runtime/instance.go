@@ -25,6 +25,7 @@ type Config struct {
 	Workers      int
 	Limits       store.Limits
 	Replication  int16
+	ExactlyOnce  bool
 	Reset        ResetPolicy
 	MaxIdle      time.Duration
 	Undecodable  task.Handler
@@ -35,6 +36,7 @@ type Config struct {
 	StartTimeout    time.Duration // how long internal topics may take to be there
 	CommitInterval  time.Duration
 	CommitTimeout   time.Duration // of one commit, with its retries
+	TaskTimeout     time.Duration // how long something that may pass is tried again
 	PurgeInterval   time.Duration
 	CleanupDelay    time.Duration
 	RevokeTimeout   time.Duration // how long a rebalance waits for a worker to give a task up
@@ -50,7 +52,7 @@ type Config struct {
 type Ports struct {
 	Cluster       Cluster
 	Inputs        Source
-	NewProducer   func(worker int) (Producer, error)
+	NewProducer   func(worker int, of Membership) (Producer, error)
 	NewMembership func(MemberInfo) Membership
 	NewRestores   func() (Source, func(), error) // a source for changelogs, and how to close it
 }
@@ -79,27 +81,38 @@ type Instance struct {
 	changelogSource Source
 	closeChangelogs func()
 
+	background struct { // what goes on besides, until the end
+		context.Context
+		cancel context.CancelFunc
+		wg     sync.WaitGroup
+	}
+
 	sums struct { // what the next subscription says of our state
 		sync.Mutex
-		running map[topology.TaskID]bool
+		running   map[topology.TaskID]bool
+		positions map[topology.TaskID]map[string]int64 // of what is restored or a standby, by store
 	}
 }
 
 // A slot is a task of the instance: on its way to a worker, or there.
 type slot struct {
-	id     topology.TaskID
-	cancel context.CancelFunc
-	ended  chan struct{} // closed when the goroutine that prepares it has ended
-	worker *worker       // nil until it runs
-	run    *running      // set before ended is closed; nil if that failed
+	id      topology.TaskID
+	standby bool // it is kept up to date, and does not run
+	cancel  context.CancelFunc
+	ended   chan struct{} // closed when the goroutine that prepares it, or keeps it up to date, has ended
+	worker  *worker       // nil until it runs
+	run     *running      // what is opened of it; of that goroutine until ended is closed
 }
 
 // New makes an instance.
 func New(cfg Config, ports Ports) *Instance {
-	return &Instance{
+	i := &Instance{
 		cfg: cfg, ports: ports, log: cfg.Log, metrics: cfg.Metrics, slots: make(map[topology.TaskID]*slot),
 		events: newQueue[any](),
 	}
+	i.background.Context, i.background.cancel = context.WithCancel(context.Background())
+	i.sums.running, i.sums.positions = make(map[topology.TaskID]bool), make(map[topology.TaskID]map[string]int64)
+	return i
 }
 
 // State returns the state now, and whether the instance was ever running.
@@ -166,9 +179,29 @@ func (i *Instance) begin(ctx context.Context) (err error) {
 			return err
 		}
 		i.workers = append(i.workers, w)
+	}
+	if err := i.openProducers(topicsCtx); err != nil {
+		for _, w := range i.workers {
+			w.producer.Close()
+		}
+		i.workers = nil
+		return err
+	}
+	for _, w := range i.workers {
 		go w.run()
 	}
 	return nil
+}
+
+// openProducers waits until all workers can write, so that what hinders them is known before anything is done.
+func (i *Instance) openProducers(ctx context.Context) error {
+	errs := make([]error, len(i.workers))
+	var wg sync.WaitGroup
+	for n, w := range i.workers {
+		wg.Go(func() { errs[n] = w.producer.Open(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // localState is what the group is told of the state that is here.
@@ -180,6 +213,12 @@ func (i *Instance) localState() map[topology.TaskID]int64 {
 	sums := i.dir.Sums()
 	i.sums.Lock()
 	defer i.sums.Unlock()
+	for id, stores := range i.sums.positions {
+		sums[id] = 0
+		for _, next := range stores {
+			sums[id] += next
+		}
+	}
 	for id := range i.sums.running {
 		sums[id] = -2 // assign.SumRunning
 	}
@@ -197,14 +236,22 @@ func (i *Instance) Tasks() []topology.TaskID {
 func (i *Instance) setRunning(id topology.TaskID, is bool) {
 	i.sums.Lock()
 	defer i.sums.Unlock()
-	if i.sums.running == nil {
-		i.sums.running = make(map[topology.TaskID]bool)
-	}
+	delete(i.sums.positions, id)
 	if is {
 		i.sums.running[id] = true
 	} else {
 		delete(i.sums.running, id)
 	}
+}
+
+// notePosition keeps how far a store is that is restored or a standby.
+func (i *Instance) notePosition(p restore.Progress) {
+	i.sums.Lock()
+	defer i.sums.Unlock()
+	if i.sums.positions[p.Task] == nil {
+		i.sums.positions[p.Task] = make(map[string]int64)
+	}
+	i.sums.positions[p.Task][p.Store] = p.Position
 }
 
 // serve joins the group and runs until ctx ends or something fails. The membership goes on while the tasks are committed
@@ -302,9 +349,12 @@ func (i *Instance) closeAll(commit bool) error {
 	i.workers = nil
 	var left []any
 	for _, e := range i.events.take(nil) {
-		if f, ok := e.(failed); ok {
-			errs = append(errs, f.err)
-		} else {
+		switch e := e.(type) {
+		case failed:
+			errs = append(errs, e.err)
+		case rewound:
+			i.drop(e)
+		default:
 			left = append(left, e)
 		}
 	}
@@ -320,6 +370,8 @@ func (i *Instance) end() error {
 	if len(i.workers) > 0 { // begin failed halfway
 		err = i.closeAll(false)
 	}
+	i.background.cancel()
+	i.background.wg.Wait()
 	i.purge.wg.Wait()
 	if i.closeChangelogs != nil {
 		i.closeChangelogs()

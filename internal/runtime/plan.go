@@ -23,10 +23,10 @@ type (
 		ids  []topology.TaskID
 		done chan struct{}
 	}
-	// assigned: these are the tasks from now on.
+	// assigned: these are the tasks to run, and to keep a standby of, from now on.
 	assigned struct {
-		ids  []topology.TaskID
-		done chan struct{}
+		active, standby []topology.TaskID
+		done            chan struct{}
 	}
 	// lost: all tasks may be run by others.
 	lost struct{ done chan struct{} }
@@ -39,6 +39,11 @@ type (
 	}
 	// gone: a worker gave up a task by itself.
 	gone struct{ run *running }
+	// rewound: a worker let go of tasks that have to begin again from the last commit, after a pause.
+	rewound struct {
+		runs  []*running
+		pause time.Duration
+	}
 	// failed: a worker met an error that is the end of the instance.
 	failed struct {
 		w   *worker
@@ -84,9 +89,9 @@ func (i *Instance) memberEvents() (ev MemberEvents) {
 		<-done
 	}
 	ev.Revoked = func(ids []topology.TaskID) { done := make(chan struct{}); wait(revoked{ids, done}, done) }
-	ev.Assigned = func(active, _ []topology.TaskID) {
+	ev.Assigned = func(active, standby []topology.TaskID) {
 		done := make(chan struct{})
-		wait(assigned{active, done}, done)
+		wait(assigned{active, standby, done}, done)
 	}
 	ev.Lost = func() { done := make(chan struct{}); wait(lost{done}, done) }
 	return ev
@@ -101,23 +106,30 @@ func (i *Instance) handle(e any) error {
 	case lost:
 		defer close(e.done)
 		i.becomeRebalancing()
-		i.giveUp(sorted(i.slots), true)
+		i.giveUp(i.active(), true)
 	case assigned:
 		defer close(e.done)
 		i.assigned = true
-		i.start(e.ids)
+		i.keepStandbys(e.active, e.standby)
+		i.start(e.active)
 		i.settle()
 	case ready:
 		i.place(e.s)
 		i.settle()
 	case unready:
-		delete(i.slots, e.s.id)
+		if i.slots[e.s.id] == e.s {
+			delete(i.slots, e.s.id)
+			i.closeUnplaced(e.s)
+		}
 		return e.err
 	case gone:
-		if s := i.slots[e.run.ID()]; s != nil && s.run == e.run {
+		if s := i.slots[e.run.id]; s != nil && s.run == e.run {
 			s.worker.load--
 			delete(i.slots, s.id)
 		}
+	case rewound:
+		i.restart(e)
+		i.settle()
 	case failed:
 		return e.err
 	}
@@ -134,6 +146,8 @@ func (i *Instance) answer() {
 			close(e.done)
 		case lost:
 			close(e.done)
+		case rewound:
+			i.drop(e)
 		}
 	}
 }
@@ -142,11 +156,11 @@ func (i *Instance) answer() {
 func (i *Instance) settle() {
 	waiting := 0
 	for _, s := range i.slots {
-		if s.worker == nil {
+		if s.worker == nil && !s.standby {
 			waiting++
 		}
 	}
-	i.metrics.Tasks(len(i.slots)-waiting, waiting)
+	i.metrics.Tasks(len(i.active())-waiting, waiting)
 	switch {
 	case waiting > 0:
 		i.becomeRebalancing()
@@ -156,87 +170,170 @@ func (i *Instance) settle() {
 	}
 }
 
-// start begins to prepare the tasks that are new.
+// active returns the tasks that run here or are about to, in order.
+func (i *Instance) active() []topology.TaskID {
+	return slices.DeleteFunc(sorted(i.slots), func(id topology.TaskID) bool { return i.slots[id].standby })
+}
+
+// start begins to prepare the tasks that are new. A standby becomes one with the state that it has.
 func (i *Instance) start(ids []topology.TaskID) {
 	var fresh []*slot
 	for _, id := range ids {
-		if i.slots[id] == nil {
-			s := &slot{id: id, ended: make(chan struct{})}
+		s := i.slots[id]
+		if s != nil && !s.standby {
+			continue
+		}
+		if s == nil {
+			s = &slot{id: id}
 			i.slots[id] = s
-			fresh = append(fresh, s)
+		} else {
+			s.cancel()
+			s.standby = false
+		}
+		fresh = append(fresh, s)
+	}
+	i.prepareAll(fresh, 0)
+}
+
+// restart prepares tasks again that a worker let go of.
+func (i *Instance) restart(e rewound) {
+	var again []*slot
+	for _, r := range e.runs {
+		s := i.slots[r.id]
+		if s == nil || s.run != r { // given up meanwhile
+			i.drop(rewound{runs: []*running{r}})
+			continue
+		}
+		s.worker.load--
+		s.worker = nil
+		again = append(again, s)
+	}
+	i.prepareAll(again, e.pause)
+}
+
+// drop closes tasks that a worker let go of and nobody wants any more.
+func (i *Instance) drop(e rewound) {
+	for _, r := range e.runs {
+		if r.Task == nil {
+			continue
+		}
+		if err := i.closeTask(r.Task, false); err != nil {
+			i.log.Warn("trouble with a task that is given up", "task", r.id, "error", err)
 		}
 	}
-	if len(fresh) == 0 {
+}
+
+// prepareAll has tasks opened and restored, each by a goroutine of its own. What a slot has from before is used.
+func (i *Instance) prepareAll(slots []*slot, pause time.Duration) {
+	if len(slots) == 0 {
 		return
 	}
-	offsets := sync.OnceValues(func() (map[assign.TopicPartition]start, error) { return i.startOffsets(fresh) })
-	for _, s := range fresh {
+	var ids []topology.TaskID
+	for _, s := range slots {
+		ids = append(ids, s.id)
+	}
+	offsets := sync.OnceValues(func() (map[assign.TopicPartition]start, error) { return i.startOffsets(ids) })
+	for _, s := range slots {
+		before := s.ended
+		s.ended = make(chan struct{})
 		var ctx context.Context
 		ctx, s.cancel = context.WithCancel(context.Background())
-		go i.prepare(ctx, s, offsets)
+		go func() {
+			defer close(s.ended)
+			if before != nil {
+				<-before
+			}
+			if sleep(ctx, pause) {
+				i.prepare(ctx, s, offsets)
+			}
+		}()
 	}
 }
 
-// prepare is the goroutine that opens and restores a task, and hands it to the main loop.
+// sleep waits, and reports whether it was left to.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// prepare opens and restores a task, and hands it to the main loop. While it meets with trouble that may pass, it tries
+// again.
 func (i *Instance) prepare(ctx context.Context, s *slot, offsets func() (map[assign.TopicPartition]start, error)) {
-	defer close(s.ended)
-	run, err := i.prepareTask(ctx, s.id, offsets)
-	switch {
-	case ctx.Err() != nil: // given up meanwhile
-		if run != nil {
-			err = i.closeTask(run.Task, false)
+	began := time.Now()
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
+		err := i.prepareTask(ctx, s, offsets)
+		switch {
+		case ctx.Err() != nil: // given up meanwhile; whoever gave it up closes what there is
+			return
+		case err == nil:
+			i.log.Info("task ready", "task", s.id, "inputs", len(s.run.inputs), "after", time.Since(began).Round(time.Millisecond))
+			i.events.put(ready{s})
+			return
+		case !startOver(err) || time.Since(began) > i.cfg.TaskTimeout:
+			i.events.put(unready{s, err})
+			return
 		}
-		if err != nil && !errors.Is(err, context.Canceled) {
-			i.log.Warn("trouble with a task that was given up while it was restored", "task", s.id, "error", err)
+		i.log.Warn("a task cannot be made ready, trying again", "task", s.id, "error", err, "pause", pause)
+		if !sleep(ctx, pause) {
+			return
 		}
-	case err != nil:
-		i.events.put(unready{s, err})
-	default:
-		s.run = run
-		i.events.put(ready{s})
+		offsets = func() (map[assign.TopicPartition]start, error) { return i.startOffsets([]topology.TaskID{s.id}) }
 	}
 }
 
-func (i *Instance) prepareTask(ctx context.Context, id topology.TaskID, offsets func() (map[assign.TopicPartition]start, error)) (*running, error) {
-	began := time.Now()
-	r, err := i.openTask(id)
-	if err != nil {
-		return nil, err
+func (i *Instance) prepareTask(ctx context.Context, s *slot, offsets func() (map[assign.TopicPartition]start, error)) error {
+	if err := i.openSlot(s); err != nil {
+		return err
 	}
-	t := r.Task
-	fail := func(err error) (*running, error) {
-		return nil, errors.Join(err, i.closeTask(t, false))
-	}
+	r, t := s.run, s.run.Task
 	starts, err := offsets()
 	if err != nil {
-		return fail(err)
+		return err
 	}
-	if err := i.restorer.Restore(ctx, id, i.changelogs(t, starts)); err != nil {
-		return fail(err)
+	if err := i.restorer.Restore(ctx, s.id, i.changelogs(t, starts)); err != nil {
+		return err
 	}
 	committed := make(map[string]task.Committed)
+	r.inputs = nil
 	for _, topic := range t.Inputs() {
-		p := assign.TopicPartition{Topic: topic, Partition: id.Partition}
+		p := assign.TopicPartition{Topic: topic, Partition: s.id.Partition}
 		at, ok := starts[p]
 		if !ok {
 			t.Absent(topic)
 			continue
 		}
-		in := &input{of: r, part: p, next: at.offset, purged: i.isRepartition(topic)}
-		if at.committed {
-			committed[topic] = task.Committed(at.Committed)
-		}
+		in := &input{of: r, part: p, next: at.offset, stored: at.offset, purged: i.isRepartition(topic)}
+		committed[topic] = task.Committed(at.Committed)
 		r.inputs = append(r.inputs, in)
 	}
 	t.Start(committed)
-	i.setRunning(id, true)
-	i.log.Info("task ready", "task", id, "inputs", len(r.inputs), "after", time.Since(began).Round(time.Millisecond))
-	return r, nil
+	i.setRunning(s.id, true)
+	return nil
+}
+
+// openSlot opens the task of a slot, if it is not.
+func (i *Instance) openSlot(s *slot) error {
+	if s.run != nil && s.run.Task != nil {
+		return nil
+	}
+	r, err := i.openTask(s.id)
+	if err != nil {
+		return err
+	}
+	s.run = r
+	return nil
 }
 
 // openTask opens a task. A store whose files cannot be read is put aside, to be restored from its changelog.
 func (i *Instance) openTask(id topology.TaskID) (*running, error) {
-	r := &running{out: &outlet{}}
+	r := &running{id: id, out: &outlet{}}
 	for {
 		t, err := task.Open(task.Config{
 			ID: id, Application: i.cfg.Application, Topology: i.cfg.Topology, Dir: i.dir.TaskDir(id), Resources: i.stores,
@@ -289,20 +386,20 @@ func (i *Instance) isRepartition(topic string) bool {
 	return slices.ContainsFunc(i.layout.Internal, func(t InternalTopic) bool { return t.Name == topic && !t.Changelog })
 }
 
-// start is where an input begins.
+// start is where an input begins, and what was committed of it.
 type start struct {
 	Committed
-	offset    int64
-	committed bool
+	offset int64
 }
 
 // startOffsets returns where the inputs of tasks begin: at the committed offset, else where the policy says.
-func (i *Instance) startOffsets(slots []*slot) (map[assign.TopicPartition]start, error) {
+func (i *Instance) startOffsets(ids []topology.TaskID) (map[assign.TopicPartition]start, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), i.cfg.CommitTimeout)
 	defer cancel()
+	i.fenceAbsent()
 	var all, without []assign.TopicPartition
 	for _, t := range i.layout.Tasks {
-		if slices.ContainsFunc(slots, func(s *slot) bool { return s.id == t.ID }) {
+		if slices.Contains(ids, t.ID) {
 			all = append(all, t.Inputs...)
 		}
 	}
@@ -313,7 +410,7 @@ func (i *Instance) startOffsets(slots []*slot) (map[assign.TopicPartition]start,
 	out := make(map[assign.TopicPartition]start, len(all))
 	for _, p := range all {
 		if c, ok := committed[p]; ok {
-			out[p] = start{Committed: c, offset: c.Offset, committed: true}
+			out[p] = start{c, c.Offset}
 		} else {
 			without = append(without, p)
 		}
@@ -338,7 +435,7 @@ func (i *Instance) startOffsets(slots []*slot) (map[assign.TopicPartition]start,
 		if err != nil {
 			return nil, err
 		}
-		out[p] = start{offset: offset}
+		out[p] = start{Committed{Offset: offset, LeaderEpoch: -1}, offset}
 	}
 	return out, nil
 }
@@ -387,11 +484,10 @@ func (i *Instance) level() {
 		o := order{hand: s.id, done: make(chan struct{}), handed: new(*running)}
 		from.orders.put(o)
 		<-o.done
-		from.load--
 		if *o.handed == nil { // it failed, or lost the task; an event says so
-			delete(i.slots, s.id)
-			continue
+			return
 		}
+		from.load--
 		i.place(s)
 	}
 }
@@ -445,7 +541,7 @@ func (i *Instance) giveUp(ids []topology.TaskID, lost bool) {
 // closeUnplaced waits for the goroutine that prepares a task, and closes a task that no worker got.
 func (i *Instance) closeUnplaced(s *slot) {
 	<-s.ended
-	if s.worker == nil && s.run != nil {
+	if s.worker == nil && s.run != nil && s.run.Task != nil {
 		if err := i.closeTask(s.run.Task, false); err != nil {
 			i.log.Warn("trouble with a task that was given up before it ran", "task", s.id, "error", err)
 		}
@@ -463,8 +559,12 @@ func (i *Instance) newRestorer() *restore.Restorer {
 			wg.Wait()
 			return first, next, errors.Join(err, err2)
 		},
+		Limits: i.committedOffsets, LimitInterval: i.cfg.CommitInterval,
 		Observe: func(p restore.Progress) {
-			i.metrics.Restoring(p.Task, p.Store, max(0, p.End-p.Position), p.Phase == restore.End || p.Phase == restore.Left)
+			i.notePosition(p)
+			if !p.Standby {
+				i.metrics.Restoring(p.Task, p.Store, max(0, p.End-p.Position), p.Phase == restore.End || p.Phase == restore.Left)
+			}
 			if i.cfg.OnRestore != nil {
 				i.cfg.OnRestore(p)
 			}

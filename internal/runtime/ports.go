@@ -11,6 +11,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 
 	"github.com/millrace/millrace/internal/assign"
 	"github.com/millrace/millrace/internal/restore"
@@ -48,8 +49,9 @@ type Membership interface {
 	Run(ctx context.Context, events MemberEvents) error
 	// Leave tells the group that the instance is gone.
 	Leave(ctx context.Context) error
-	// Commit stores offsets. An error with the method LostMembership says that the tasks may be another's.
-	Commit(ctx context.Context, offsets map[assign.TopicPartition]Committed) error
+	// FenceAbsent ends transactions that processes left open which are not in the group any more: nobody reads past
+	// them until they end.
+	FenceAbsent(ctx context.Context) error
 	// Committed returns what was stored; a partition without is left out.
 	Committed(ctx context.Context, partitions []assign.TopicPartition) (map[assign.TopicPartition]Committed, error)
 }
@@ -73,13 +75,33 @@ type MemberInfo struct {
 // Source reads partitions; see restore.Source.
 type Source = restore.Source
 
-// Producer writes records.
+// Producer writes records and commits them.
 type Producer interface {
+	// Open waits until the producer can write; under exactly-once it ends what was left open under its name.
+	Open(ctx context.Context) error
 	Send(r *topology.Record) error
-	// Flush waits until everything is acknowledged; the error says that something was lost.
-	Flush(ctx context.Context) error
-	// Written returns the offset after the last acknowledged record of this producer, since Forget.
+	// InTransaction says that something was sent that has to be committed together with offsets.
+	InTransaction() bool
+	// Commit waits until everything is acknowledged and stores the offsets. An error with the method LostMembership
+	// says that the tasks may be another's; one with the method StartOver that what was done since the last commit is
+	// void: after Reset it is to be done again.
+	Commit(ctx context.Context, offsets map[assign.TopicPartition]Committed) error
+	// Reset drops what is not committed and begins anew.
+	Reset() error
+	// Written returns the offset after the last acknowledged record of this producer, since Forget and Reset.
 	Written(topic string, partition int32) (next int64, ok bool)
 	Forget(topic string, partition int32)
 	Close()
+}
+
+// startOver says whether an error leaves nothing to do but to begin again from the last commit.
+func startOver(err error) bool {
+	var again interface{ StartOver() }
+	return errors.As(err, &again)
+}
+
+// lostMembership says whether an error means that the tasks may be another's.
+func lostMembership(err error) bool {
+	var lost interface{ LostMembership() }
+	return errors.As(err, &lost)
 }

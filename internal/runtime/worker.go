@@ -25,16 +25,20 @@ type worker struct {
 
 	tasks      map[topology.TaskID]*running
 	lastCommit time.Time
+	failures   int       // how often in a row it had to start over
+	failing    time.Time // since when; zero: it does not
+	failed     time.Time // when it had to the last time
 
 	load int // tasks it has or is about to get; of the main loop
 }
 
 // running is a task on a worker.
 type running struct {
-	*task.Task
-	out    *outlet
-	inputs []*input
-	lost   atomic.Bool // others may run it by now: it must not be committed
+	*task.Task // nil where it has to be opened again
+	id         topology.TaskID
+	out        *outlet
+	inputs     []*input
+	lost       atomic.Bool // others may run it by now: it must not be committed
 }
 
 // An outlet is where a task sends records: the producer of the worker that it is on.
@@ -52,6 +56,7 @@ type input struct {
 		Close()
 	}
 	next   int64 // the offset after what the task was given
+	stored int64 // what was committed last
 	held   int   // records that the task has in its queue
 	purged bool  // it is a repartition topic: what is committed is deleted
 }
@@ -76,7 +81,7 @@ type order struct {
 }
 
 func newWorker(i *Instance, number int) (*worker, error) {
-	p, err := i.ports.NewProducer(number)
+	p, err := i.ports.NewProducer(number, i.member)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +110,7 @@ func (w *worker) run() {
 			return err
 		})
 		clear(items)
-		if err != nil {
+		if err = w.cope(err); err != nil {
 			w.i.events.put(failed{w, err})
 			w.follow()
 			return
@@ -115,6 +120,14 @@ func (w *worker) run() {
 			return
 		}
 	}
+}
+
+// cope deals with an error: it starts over, where that helps. Else the error comes back.
+func (w *worker) cope(err error) error {
+	if err != nil && startOver(err) {
+		return w.startOver(err)
+	}
+	return err
 }
 
 // follow obeys orders after a failure: nothing of this worker can be committed any more.
@@ -154,7 +167,7 @@ func (w *worker) turn(items []fetched) (busy bool, err error) {
 		w.i.metrics.Processed(w.number, n, time.Since(now))
 	}
 	if w.commitDue(now) {
-		return busy, w.commit(w.tasks)
+		return busy, w.commit()
 	}
 	return busy, nil
 }
@@ -261,7 +274,7 @@ func (w *worker) obey(wait time.Duration, busy bool) (stop bool) {
 // execute does what an order says and answers it. An error goes to the main loop too, which ends the instance.
 func (w *worker) execute(o order) {
 	defer close(o.done)
-	if err := guard(func() error { return w.do(o) }); err != nil {
+	if err := guard(func() error { return w.cope(w.do(o)) }); err != nil {
 		w.i.events.put(failed{w, err})
 	}
 }
@@ -310,27 +323,32 @@ func (w *worker) adopt(r *running) {
 	}
 }
 
-// giveUp commits tasks and closes them. Whether or not that works, they are gone afterwards.
+// leave stops to read for a task.
+func (w *worker) leave(r *running) {
+	for _, in := range r.inputs {
+		in.feed.Close()
+		w.i.metrics.Gone(in.part)
+	}
+}
+
+// giveUp commits everything and closes some of the tasks. Whether or not that works, those are gone afterwards; where it
+// does not, or must not be committed, what the others did in the same transaction is void.
 func (w *worker) giveUp(tasks map[topology.TaskID]*running, commit bool) error {
 	for _, r := range tasks {
-		for _, in := range r.inputs {
-			in.feed.Close()
-		}
+		w.leave(r)
 	}
 	var err error
 	if commit {
-		err = w.commit(tasks)
+		err = w.commit()
+	} else if w.producer.InTransaction() {
+		err = &void{errors.New("runtime: the work of tasks that were lost is part of the transaction")}
 	}
 	for id, r := range tasks {
 		if w.tasks[id] != r {
 			continue // lost in the commit
 		}
-		clean := commit && err == nil && !r.lost.Load()
-		err = errors.Join(err, w.i.closeTask(r.Task, clean))
-		for _, in := range r.inputs {
-			w.i.metrics.Gone(in.part)
-		}
 		delete(w.tasks, id)
+		err = errors.Join(err, w.i.closeTask(r.Task, commit && err == nil && !r.lost.Load()))
 	}
 	return err
 }
@@ -341,13 +359,13 @@ func (w *worker) handOver(o order) error {
 	if r == nil || o.abort {
 		return nil
 	}
-	one := map[topology.TaskID]*running{o.hand: r}
-	for _, in := range r.inputs {
-		in.feed.Close()
+	if err := w.commit(); err != nil {
+		return err
 	}
-	if err := w.commit(one); err != nil {
-		return errors.Join(err, w.giveUp(one, false))
+	if w.tasks[o.hand] != r {
+		return nil // lost in the commit
 	}
+	w.leave(r)
 	for _, f := range w.inbox.take(nil) { // what came for it is read again, the rest is kept
 		if f.in.of != r {
 			if err := w.receive(f); err != nil {

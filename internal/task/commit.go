@@ -68,6 +68,15 @@ func (t *Task) Offsets() map[string]Committed {
 	return offsets
 }
 
+// Positions returns what Offsets would if all of it were new.
+func (t *Task) Positions() map[string]Committed {
+	offsets := map[string]Committed{}
+	for _, in := range t.inputs {
+		offsets[in.topic] = Committed{in.position, in.epoch, encodeMetadata(in.time, t.marks)}
+	}
+	return offsets
+}
+
 // Committed tells the task that everything it sent and the Offsets are committed: the stores take over what was held
 // back, together with the position of their changelogs, the offset after the last acknowledged record; ok is false
 // where nothing was written.

@@ -164,6 +164,20 @@ func (t *Task) build() error {
 	return nil
 }
 
+// Rewind takes a task back to where it was when it was opened, with its stores as of the last commit. What it has read,
+// done and sent since is void. It is started again as at first.
+func (t *Task) Rewind() error {
+	for _, s := range t.stores {
+		s.Abandon()
+	}
+	t.inputs, t.byName, t.ready, t.marks = nil, map[string]*input{}, nil, map[string]int64{}
+	t.current, t.atWork, t.newMarks, t.touched, t.deadline = nil, "", false, false, time.Time{}
+	if err := t.build(); err != nil {
+		return fmt.Errorf("task %v: %w", t.cfg.ID, err)
+	}
+	return nil
+}
+
 // ID returns the task's id.
 func (t *Task) ID() topology.TaskID { return t.cfg.ID }
 

@@ -38,7 +38,10 @@ const (
 // instanceEnv, where it is set, makes the test binary the instance that is killed; it is the JSON of an instance.
 const instanceEnv = "MILLRACE_KILL_INSTANCE"
 
-type instance struct{ Brokers, Application, Input, Output, Dir string }
+type instance struct {
+	Brokers, Application, Input, Output, Dir string
+	ExactlyOnce                              bool
+}
 
 func TestMain(m *testing.M) {
 	if spec := os.Getenv(instanceEnv); spec != "" {
@@ -76,9 +79,9 @@ func (i instance) run() error {
 		line, _ := json.Marshal(r)
 		os.Stdout.Write(append(line, '\n'))
 	}
-	app, err := streams.NewApp(i.Application, t,
+	opts := []streams.AppOption{
 		streams.Brokers(strings.Split(i.Brokers, ",")...), streams.StateDir(i.Dir), streams.InstanceID("one"),
-		streams.CommitInterval(200*time.Millisecond),
+		streams.CommitInterval(200 * time.Millisecond),
 		streams.RepartitionPurgeInterval(time.Second),
 		streams.Logger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))),
 		streams.OnState(func(_, now streams.State) { say(report{State: now.String()}) }),
@@ -86,7 +89,12 @@ func (i instance) run() error {
 			if e.Phase == streams.RestoreEnd {
 				say(report{State: "restored", Full: e.Full, Start: e.Start, Records: e.Records})
 			}
-		}))
+		}),
+	}
+	if i.ExactlyOnce {
+		opts = append(opts, streams.ExactlyOnce())
+	}
+	app, err := streams.NewApp(i.Application, t, opts...)
 	if err != nil {
 		return err
 	}
@@ -156,11 +164,19 @@ func (l *life) kill(t *testing.T) {
 }
 
 // TestKill kills an instance fifty times at random moments under load, and wipes its directory now and then. No count
-// may be lower than the truth. Once state has reached the disk, a restart with the directory restores a delta; one
-// without restores everything.
+// may be lower than the truth, and with exactly-once none higher. Once state has reached the disk, a restart with the
+// directory restores a delta; one without restores everything.
 func TestKill(t *testing.T) {
+	t.Run("at least once", func(t *testing.T) { testKill(t, false) })
+	t.Run("exactly once", func(t *testing.T) { testKill(t, true) })
+}
+
+func testKill(t *testing.T, exactlyOnce bool) {
 	c := kafkatest.Shared(t)
-	i := instance{c.Bootstrap(), kafkatest.Unique("kill"), c.Topic(t, "kill-in", partitions), c.Topic(t, "kill-out", partitions), t.TempDir()}
+	i := instance{
+		Brokers: c.Bootstrap(), Application: kafkatest.Unique("kill"), Dir: t.TempDir(), ExactlyOnce: exactlyOnce,
+		Input: c.Topic(t, "kill-in", partitions), Output: c.Topic(t, "kill-out", partitions),
+	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
@@ -299,12 +315,15 @@ func check(t *testing.T, c *kafkatest.Cluster, i instance, truth map[string]int6
 		if err != nil {
 			t.Fatal(err)
 		}
+		if i.ExactlyOnce && n <= got[string(r.Key)] {
+			t.Errorf("key %s was counted to %d at offset %d of partition %d, after %d", r.Key, n, r.Offset, r.Partition, got[string(r.Key)])
+		}
 		got[string(r.Key)] = n
 	}
 	total, again := int64(0), int64(0)
 	for k, want := range truth {
 		total += want
-		if got[k] < want {
+		if got[k] < want || i.ExactlyOnce && got[k] > want {
 			t.Errorf("key %s was counted %d times; the truth is %d", k, got[k], want)
 		}
 		again += got[k] - want
@@ -325,18 +344,21 @@ func readAll(t *testing.T, c *kafkatest.Cluster, topic string) (all []*kgo.Recor
 			left[o.Partition] = o.Offset
 		}
 	})
-	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(c.Bootstrap(), ",")...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(c.Bootstrap(), ",")...), kgo.ConsumeTopics(topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	for len(left) > 0 {
+	for len(left) > 0 { // the last of a partition can be the marker of a transaction
 		fetches := cl.PollFetches(ctx)
 		if err := fetches.Err0(); err != nil {
 			t.Fatalf("reading topic %q: %v", topic, err)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
-			all = append(all, r)
+			if !r.Attrs.IsControl() {
+				all = append(all, r)
+			}
 			if r.Offset+1 >= left[r.Partition] {
 				delete(left, r.Partition)
 			}
