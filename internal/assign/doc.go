@@ -1,6 +1,7 @@
-// Package assign decides which member of a group runs which tasks. It is a pure function from what the members said
-// of themselves to a plan, and the encoding of both in the form that Kafka Streams uses on the wire, so that members
-// written in Java and in Go can share a group (StreamsPartitionAssignor, SubscriptionInfo, AssignmentInfo).
+// Package assign decides which member of a group runs which tasks, and which keeps a copy of whose state. It is a pure
+// function from what the members said of themselves, and from how far the changelogs go, to a plan; and the encoding of
+// both in the form that Kafka Streams uses on the wire, so that members written in Java and in Go can share a group
+// (StreamsPartitionAssignor, HighAvailabilityTaskAssignor, SubscriptionInfo, AssignmentInfo).
 package assign
 
 import (
@@ -69,10 +70,25 @@ type Changelog struct {
 // (Task.LATEST_OFFSET).
 const SumRunning int64 = -2
 
+// Ends are the sums of the ends of the changelogs of stateful tasks: what is missing of a state is this less the sum of
+// its positions. A task that is left out is one whose ends could not be learned.
+type Ends map[topology.TaskID]int64
+
+// Options are what a group may want of its assignment.
+type Options struct {
+	Standbys      int   // how many copies of a stateful task's state are kept beside the active one (num.standby.replicas)
+	AcceptableLag int64 // how many records may be missing of a state that counts as caught up (acceptable.recovery.lag)
+	Warmups       int   // how many more copies may be made at a time, where tasks shall go; at least one (max.warmup.replicas)
+
+	// RackTags are the tags in whose values the copies of a task shall differ (rack.aware.assignment.tags, KIP-708).
+	RackTags []string
+}
+
 // A Process is one process of the group.
 type Process struct {
 	ID      ProcessID
-	Workers int // its capacity; at least one
+	Workers int               // its capacity; at least one
+	Tags    map[string]string // where it is
 
 	// Owned are the tasks that it runs now. Sums are the sums of the changelog positions of the state it has on disk
 	// or runs, by task; SumRunning for a task that it runs.
@@ -85,17 +101,26 @@ type Member struct {
 	ID         string
 	Process    ProcessID
 	Workers    int // its capacity; at least one
+	Tags       map[string]string
 	Generation int32
 	Owned      []TopicPartition // as of that generation
 	Sums       map[topology.TaskID]int64
 }
 
-// A Share is what one member is given. Tasks are for it to run from now on. Later are tasks that it shall have once
-// their present owner has given them up; they are in nobody's Tasks until then, and another rebalance has to follow
-// (KIP-429).
+// A Plan is what the group does next. Probe says that not every task and standby is where it shall be, because state
+// has to be built there first: after a while, another rebalance has to look at how far that is (KIP-441).
+type Plan struct {
+	Shares map[string]Share // of each member
+	Probe  bool
+}
+
+// A Share is what one member is given. Tasks are for it to run from now on, Standbys for it to keep a copy of the state
+// of. Later are tasks that it shall have once their present owner has given them up; they are in nobody's Tasks until
+// then, and another rebalance has to follow (KIP-429).
 type Share struct {
-	Tasks []topology.TaskID
-	Later []topology.TaskID
+	Tasks    []topology.TaskID
+	Standbys []topology.TaskID
+	Later    []topology.TaskID
 }
 
 func sortTasks(ids []topology.TaskID) []topology.TaskID {

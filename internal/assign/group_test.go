@@ -10,12 +10,6 @@ import (
 	"github.com/millrace/millrace/topology"
 )
 
-// A world is a group as the broker and its members see it: what each member runs, and how a rebalance changes that.
-type world struct {
-	tasks   []Task
-	members []Member
-}
-
 func makeTasks(r *rand.Rand, n int) []Task {
 	var tasks []Task
 	for i := range n {
@@ -27,39 +21,6 @@ func makeTasks(r *rand.Rand, n int) []Task {
 		tasks = append(tasks, t)
 	}
 	return tasks
-}
-
-func (w *world) inputs(id topology.TaskID) []TopicPartition {
-	i := slices.IndexFunc(w.tasks, func(t Task) bool { return t.ID == id })
-	return w.tasks[i].Inputs
-}
-
-// rebalance makes every member own what it was given, and says whether another rebalance has to follow.
-func (w *world) rebalance(generation int32) (shares map[string]Share, again bool) {
-	shares = Group(w.tasks, w.members)
-	for i := range w.members {
-		m := &w.members[i]
-		m.Owned, m.Generation = nil, generation
-		for _, id := range shares[m.ID].Tasks {
-			m.Owned = append(m.Owned, w.inputs(id)...)
-		}
-		again = again || len(shares[m.ID].Later) > 0
-	}
-	return shares, again
-}
-
-// settle rebalances until nothing is held back.
-func (w *world) settle(t *testing.T, generation *int32) map[string]Share {
-	t.Helper()
-	for range 3 {
-		*generation++
-		shares, again := w.rebalance(*generation)
-		if !again {
-			return shares
-		}
-	}
-	t.Fatal("the group does not come to rest: a third rebalance still holds tasks back")
-	return nil
 }
 
 func (w *world) workers() (n int) {
@@ -113,17 +74,14 @@ func (w *world) check(t *testing.T, shares map[string]Share) {
 }
 
 func (w *world) join(r *rand.Rand, name int) {
-	m := Member{ID: fmt.Sprintf("m%02d", name), Workers: 1 + r.IntN(3), Generation: -1}
-	m.Process[0] = byte(name)
-	w.members = append(w.members, m)
+	w.enter(Member{ID: fmt.Sprintf("m%02d", name), Workers: 1 + r.IntN(3), Process: ProcessID{byte(name)}})
 }
 
 // Members come and go at random; at rest every task is given once and the group is balanced.
 func TestGroupStaysBalanced(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		w := &world{tasks: makeTasks(r, r.IntN(40))}
-		var generation int32
+		w := newWorld(makeTasks(r, r.IntN(40)))
 		for step := range 12 {
 			if len(w.members) == 0 || r.IntN(3) > 0 {
 				w.join(r, step)
@@ -132,7 +90,7 @@ func TestGroupStaysBalanced(t *testing.T) {
 				w.members = slices.Delete(w.members, i, i+1)
 			}
 			if len(w.members) > 0 {
-				w.check(t, w.settle(t, &generation))
+				w.check(t, w.settle(t))
 			}
 		}
 	}
@@ -142,12 +100,11 @@ func TestGroupStaysBalanced(t *testing.T) {
 func TestOwnedTasksAreHeldBack(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 2))
-		w := &world{tasks: makeTasks(r, 1+r.IntN(30))}
-		var generation int32
+		w := newWorld(makeTasks(r, 1+r.IntN(30)))
 		for name := range 1 + r.IntN(4) {
 			w.join(r, name)
 		}
-		w.settle(t, &generation)
+		w.settle(t)
 		owner := make(map[TopicPartition]string)
 		for _, m := range w.members {
 			for _, p := range m.Owned {
@@ -155,7 +112,7 @@ func TestOwnedTasksAreHeldBack(t *testing.T) {
 			}
 		}
 		w.join(r, 50)
-		for member, s := range Group(w.tasks, w.members) {
+		for member, s := range w.plan().Shares {
 			for _, id := range s.Tasks {
 				for _, p := range w.inputs(id) {
 					if o := owner[p]; o != "" && o != member {
@@ -172,22 +129,21 @@ func TestOwnedTasksAreHeldBack(t *testing.T) {
 func TestMovesAreMinimal(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 3))
-		w := &world{tasks: makeTasks(r, 1+r.IntN(30))}
+		w := newWorld(makeTasks(r, 1+r.IntN(30)))
 		for i := range w.tasks {
 			w.tasks[i].Stateful = true
 		}
-		var generation int32
 		for name := range 2 + r.IntN(4) {
 			w.join(r, name)
 			w.members[name].Workers = 1
 		}
-		before := w.settle(t, &generation)
-		if again := w.settle(t, &generation); !reflect.DeepEqual(before, again) {
+		before := w.settle(t)
+		if again := w.settle(t); !reflect.DeepEqual(before, again) {
 			t.Fatalf("seed %d: a group at rest moved from %v to %v", seed, before, again)
 		}
 		gone := w.members[0].ID
 		w.members = slices.Clone(w.members[1:])
-		after := w.settle(t, &generation)
+		after := w.settle(t)
 		for _, m := range w.members {
 			for _, id := range before[m.ID].Tasks {
 				if !slices.Contains(after[m.ID].Tasks, id) {
@@ -197,7 +153,7 @@ func TestMovesAreMinimal(t *testing.T) {
 		}
 		w.join(r, 77)
 		w.members[len(w.members)-1].Workers = 1
-		joined := w.settle(t, &generation)
+		joined := w.settle(t)
 		for _, m := range w.members[:len(w.members)-1] {
 			for _, id := range joined[m.ID].Tasks {
 				if !slices.Contains(after[m.ID].Tasks, id) {
@@ -212,14 +168,14 @@ func TestMovesAreMinimal(t *testing.T) {
 func TestOrderDoesNotMatter(t *testing.T) {
 	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 4))
-		w := &world{tasks: makeTasks(r, 20)}
+		w := newWorld(makeTasks(r, 20))
 		for name := range 4 {
 			w.join(r, name)
 		}
-		want := Group(w.tasks, w.members)
+		want := w.plan()
 		r.Shuffle(len(w.tasks), func(i, j int) { w.tasks[i], w.tasks[j] = w.tasks[j], w.tasks[i] })
 		r.Shuffle(len(w.members), func(i, j int) { w.members[i], w.members[j] = w.members[j], w.members[i] })
-		if got := Group(w.tasks, w.members); !reflect.DeepEqual(got, want) {
+		if got := w.plan(); !reflect.DeepEqual(got, want) {
 			t.Fatalf("seed %d: %v, in another order %v", seed, want, got)
 		}
 	}
@@ -227,14 +183,15 @@ func TestOrderDoesNotMatter(t *testing.T) {
 
 // A task nobody runs goes where its state is: to a process that restarted with its directory, say.
 func TestTasksGoToTheirState(t *testing.T) {
-	w := &world{tasks: []Task{
+	w := newWorld([]Task{
 		{ID: taskID("0_0"), Stateful: true, Inputs: []TopicPartition{{"t", 0}}},
 		{ID: taskID("0_1"), Stateful: true, Inputs: []TopicPartition{{"t", 1}}},
-	}}
+	})
 	a := Member{ID: "a", Workers: 1, Process: ProcessID{1}, Sums: map[topology.TaskID]int64{taskID("0_1"): 500, taskID("0_0"): 2}}
 	b := Member{ID: "b", Workers: 1, Process: ProcessID{2}, Sums: map[topology.TaskID]int64{taskID("0_0"): 10}}
 	w.members = []Member{a, b}
-	got := Group(w.tasks, w.members)
+	w.ends = Ends{taskID("0_0"): 1000, taskID("0_1"): 1000}
+	got := Group(w.tasks, w.members, w.ends, Options{}).Shares
 	if !slices.Equal(got["a"].Tasks, []topology.TaskID{taskID("0_1")}) || !slices.Equal(got["b"].Tasks, []topology.TaskID{taskID("0_0")}) {
 		t.Errorf("got %v, want 0_1 for a and 0_0 for b", got)
 	}
@@ -245,7 +202,7 @@ func TestOlderClaims(t *testing.T) {
 	task := Task{ID: taskID("0_0"), Inputs: []TopicPartition{{"t", 0}}}
 	stale := Member{ID: "a", Workers: 1, Process: ProcessID{1}, Generation: 3, Owned: task.Inputs}
 	owner := Member{ID: "b", Workers: 1, Process: ProcessID{2}, Generation: 5, Owned: task.Inputs}
-	got := Group([]Task{task}, []Member{stale, owner})
+	got := Group([]Task{task}, []Member{stale, owner}, nil, Options{}).Shares
 	if !slices.Equal(got["b"].Tasks, []topology.TaskID{task.ID}) || len(got["a"].Tasks)+len(got["a"].Later) != 0 {
 		t.Errorf("got %v, want the task to stay with b", got)
 	}
@@ -254,11 +211,11 @@ func TestOlderClaims(t *testing.T) {
 // Several members of one process, as Java's stream threads are, share what the process gets.
 func TestMembersOfOneProcess(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
-	w := &world{tasks: makeTasks(r, 12)}
+	w := newWorld(makeTasks(r, 12))
 	for i := range 3 {
 		w.members = append(w.members, Member{ID: fmt.Sprintf("thread-%d", i), Workers: 1, Process: ProcessID{7}})
 	}
-	shares := Group(w.tasks, w.members)
+	shares := w.plan().Shares
 	for member, s := range shares {
 		if len(s.Tasks) != 4 {
 			t.Errorf("%s got %v, want 4 tasks", member, s.Tasks)

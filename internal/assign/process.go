@@ -7,140 +7,191 @@ import (
 	"github.com/millrace/millrace/topology"
 )
 
-// Processes spreads tasks over processes:
+// A Placement says which process runs which tasks, and which keeps a standby of which. Probe is as in [Plan].
+type Placement struct {
+	Active, Standbys map[ProcessID][]topology.TaskID
+	Probe            bool
+}
+
+// Processes spreads tasks and standbys over processes. It decides first where each shall be:
 //
-//  1. Every task is given to exactly one process.
+//  1. Every task is active at exactly one process. Its standbys are at others, at no process twice; there are as many as
+//     asked for, or as many as there are other processes.
 //  2. A process of w workers gets between ⌊n/W⌋·w and (⌊n/W⌋+1)·w of the n tasks, W being the workers of all; so the
-//     workers of the group differ by one task at most. The stateful tasks alone are spread as evenly.
-//  3. Within that, a task stays where it runs. Else it goes where most of its state is; else to the process with the
-//     most room.
+//     workers of the group differ by one task at most. The stateful tasks alone are spread as evenly, and so are the
+//     standbys, as far as rules 1 and 4 let them.
+//  3. Within that, as little state as can be has to be built; then, as few tasks as can be move.
+//  4. The copies of a task, the active one among them, are at processes with different values of each rack tag, as far
+//     as there are such processes; that goes before rule 3.
+//
+// What it gives out now is that, but for where state is missing (KIP-441):
+//
+//  5. No stateful task runs where its state is not caught up while it is elsewhere. It runs at a caught-up process: the
+//     one that runs it, else one with a standby, else the least loaded; if there is none, where the least is missing.
+//  6. Nor does a standby that is caught up give way to one that is not, unless it takes over as the active one.
+//  7. Where a task or a standby shall go, its state is built meanwhile, by a replica beside the standbys. There are as
+//     many of those at a time as there may be warm-ups; the others wait. Probe is set as long as there are any of either.
+//
+// A task of which the end is not known stays where it runs, or goes where most of its state is, and is not warmed up;
+// Probe is set, so that the end is asked for again.
 //
 // The result depends on the input only, not on its order. There must be at least one process.
-func Processes(tasks []Task, processes []Process) map[ProcessID][]topology.TaskID {
-	s := newSpread(processes)
-	var stateful, stateless []topology.TaskID
+func Processes(tasks []Task, processes []Process, ends Ends, opt Options) Placement {
+	pl := newPlanner(tasks, processes, ends, opt)
+	pl.target()
+	pl.standbys()
+	pl.actives()
+	pl.replicas()
+	return pl.placement()
+}
+
+// A planner makes a placement.
+type planner struct {
+	opt   Options
+	ends  Ends
+	procs []Process // by id
+	tasks []place   // the stateful ones, by id
+	rest  []topology.TaskID
+	at    []int // where the rest run
+	count []quota
+}
+
+// A place is what becomes of a stateful task. Numbers are those of processes.
+type place struct {
+	id     topology.TaskID
+	state  []standing // of each process
+	target int        // where it shall run, and the standbys be
+	copies []int
+	active int // where it runs and is copied for now
+	extra  []int
+	cold   []int // where its state shall be built, if there may be another warm-up
+}
+
+func newPlanner(tasks []Task, processes []Process, ends Ends, opt Options) *planner {
+	pl := &planner{opt: opt, ends: ends, procs: slices.Clone(processes)}
+	slices.SortFunc(pl.procs, func(a, b Process) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	for i := range pl.procs {
+		pl.procs[i].Workers = max(pl.procs[i].Workers, 1)
+	}
 	for _, t := range tasks {
 		if t.Stateful {
-			stateful = append(stateful, t.ID)
+			pl.tasks = append(pl.tasks, place{id: t.ID, state: standings(t.ID, pl.procs, ends, opt.AcceptableLag)})
 		} else {
-			stateless = append(stateless, t.ID)
+			pl.rest = append(pl.rest, t.ID)
 		}
 	}
-	s.place(sortTasks(stateful), len(stateful))
-	s.place(sortTasks(stateless), len(tasks))
+	slices.SortFunc(pl.tasks, func(a, b place) int { return a.id.Compare(b.id) })
+	sortTasks(pl.rest)
+	return pl
+}
 
-	out := make(map[ProcessID][]topology.TaskID, len(s.bins))
-	for _, b := range s.bins {
-		out[b.ID] = sortTasks(b.tasks)
+func (pl *planner) quotas() []quota {
+	var out []quota
+	for _, p := range pl.procs {
+		out = append(out, quota{workers: p.Workers})
 	}
 	return out
 }
 
-// A bin is a process being filled.
-type bin struct {
-	Process
-	owned map[topology.TaskID]bool
-	tasks []topology.TaskID
+func (pl *planner) ids() (ids []topology.TaskID) {
+	for _, t := range pl.tasks {
+		ids = append(ids, t.id)
+	}
+	return ids
 }
 
-type spread struct {
-	bins    []*bin // by process id
-	workers int    // of all
-
-	// Every worker gets base tasks; extras more tasks are left that go to one worker each.
-	base, extras int
-}
-
-func newSpread(processes []Process) *spread {
-	s := &spread{}
-	for _, p := range processes {
-		p.Workers = max(p.Workers, 1)
-		b := &bin{Process: p, owned: make(map[topology.TaskID]bool, len(p.Owned))}
-		for _, id := range p.Owned {
-			b.owned[id] = true
+// target decides where the tasks shall run.
+func (pl *planner) target() {
+	bins := pl.quotas()
+	bound(bins, len(pl.tasks))
+	at := spreadTasks(pl.ids(), bins, func(t, p int) int64 { return pl.tasks[t].state[p].active() })
+	for i := range pl.tasks {
+		pl.tasks[i].target = at[i]
+	}
+	bound(bins, len(pl.tasks)+len(pl.rest))
+	pl.at = spreadTasks(pl.rest, bins, func(t, p int) int64 {
+		if slices.Contains(pl.procs[p].Owned, pl.rest[t]) {
+			return 0
 		}
-		s.bins = append(s.bins, b)
-		s.workers += p.Workers
-	}
-	slices.SortFunc(s.bins, func(a, b *bin) int { return slices.Compare(a.ID[:], b.ID[:]) })
-	return s
-}
-
-// place gives out ids, so that afterwards total tasks are placed, evenly. What stays where it runs is settled before
-// anything is moved: first up to the base, then with the extras.
-func (s *spread) place(ids []topology.TaskID, total int) {
-	s.base = total / s.workers
-	s.extras = total - s.base*s.workers
-	for _, b := range s.bins {
-		s.extras -= max(0, len(b.tasks)-s.base*b.Workers)
-	}
-	for _, room := range []int{2, 1} {
-		ids = slices.DeleteFunc(ids, func(id topology.TaskID) bool {
-			b := s.home(id)
-			if b == nil || s.room(b) < room {
-				return false
-			}
-			s.put(b, id)
-			return true
-		})
-	}
-	for _, id := range ids {
-		s.put(s.best(id), id)
-	}
-}
-
-// room says whether the process can take a task: 2, below its base; 1, as one of the extras; 0, no.
-func (s *spread) room(b *bin) int {
-	switch n := len(b.tasks); {
-	case n < s.base*b.Workers:
-		return 2
-	case s.extras > 0 && n < (s.base+1)*b.Workers:
-		return 1
-	}
-	return 0
-}
-
-func (s *spread) put(b *bin, id topology.TaskID) {
-	if s.room(b) == 1 {
-		s.extras--
-	}
-	b.tasks = append(b.tasks, id)
-}
-
-// home returns the process that runs the task now, or nil. If more than one claims it, the smallest id counts.
-func (s *spread) home(id topology.TaskID) *bin {
-	for _, b := range s.bins {
-		if b.owned[id] {
-			return b
-		}
-	}
-	return nil
-}
-
-// best returns the process that a task without a place goes to: of those with room the one with the most of its
-// state, then one below its base, then the least loaded.
-func (s *spread) best(id topology.TaskID) *bin {
-	return slices.MinFunc(s.bins, func(a, b *bin) int {
-		ra, rb := s.room(a), s.room(b)
-		if ra == 0 || rb == 0 {
-			return cmp.Compare(rb, ra)
-		}
-		return cmp.Or(
-			cmp.Compare(stateOf(b.Sums, id), stateOf(a.Sums, id)),
-			cmp.Compare(rb, ra),
-			cmp.Compare(len(a.tasks)*b.Workers, len(b.tasks)*a.Workers), // n/w against m/v
-		)
+		return costMove
 	})
 }
 
-// stateOf orders how much state of a task a process has: nothing -1, else the sum of positions, running most of all.
-func stateOf(sums map[topology.TaskID]int64, id topology.TaskID) int64 {
-	sum, ok := sums[id]
-	switch {
-	case !ok:
-		return -1
-	case sum == SumRunning:
-		return 1<<63 - 1
+// actives decides where the tasks run now (rule 5).
+func (pl *planner) actives() {
+	pl.count = pl.quotas()
+	var wait []*place
+	for i := range pl.tasks {
+		t := &pl.tasks[i]
+		t.active = t.target
+		better := slices.ContainsFunc(t.state, func(s standing) bool { return s.lag < t.state[t.target].lag })
+		if t.state[t.target].warm || !better {
+			pl.count[t.target].count++
+		} else {
+			wait = append(wait, t)
+		}
 	}
-	return max(sum, -1)
+	for _, t := range wait {
+		t.active = pl.best(t)
+		pl.count[t.active].count++
+	}
+}
+
+// best returns where a task runs that cannot run yet where it shall.
+func (pl *planner) best(t *place) int {
+	rank := func(p int) (rank int) {
+		s := t.state[p]
+		switch {
+		case s.warm && s.runs:
+			return 0
+		case s.warm && slices.Contains(t.copies, p):
+			return 1
+		case s.warm:
+			return 2
+		}
+		return 3
+	}
+	return slices.MinFunc(pl.numbers(), func(a, b int) int {
+		if c := cmp.Compare(rank(a), rank(b)); c != 0 {
+			return c
+		}
+		byLag := cmp.Compare(t.state[a].lag, t.state[b].lag)
+		if !t.state[a].warm && byLag != 0 {
+			return byLag
+		}
+		return cmp.Or(cmp.Compare(pl.count[a].fuller(1), pl.count[b].fuller(1)), byLag)
+	})
+}
+
+func (pl *planner) numbers() []int {
+	out := make([]int, len(pl.procs))
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
+
+// placement says it in terms of processes.
+func (pl *planner) placement() Placement {
+	out := Placement{Active: make(map[ProcessID][]topology.TaskID), Standbys: make(map[ProcessID][]topology.TaskID)}
+	give := func(to map[ProcessID][]topology.TaskID, p int, id topology.TaskID) {
+		to[pl.procs[p].ID] = append(to[pl.procs[p].ID], id)
+	}
+	for i := range pl.tasks {
+		t := &pl.tasks[i]
+		give(out.Active, t.active, t.id)
+		for _, p := range t.extra {
+			give(out.Standbys, p, t.id)
+		}
+		_, known := pl.ends[t.id]
+		out.Probe = out.Probe || t.active != t.target || len(t.cold) > 0 || !known
+	}
+	for i, id := range pl.rest {
+		give(out.Active, pl.at[i], id)
+	}
+	for _, p := range pl.procs {
+		sortTasks(out.Active[p.ID])
+		sortTasks(out.Standbys[p.ID])
+	}
+	return out
 }

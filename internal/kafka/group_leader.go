@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 
@@ -29,7 +30,7 @@ func (g *Group) assign(resp *kmsg.JoinGroupResponse) []kmsg.SyncGroupRequestGrou
 	}
 	shares := make(map[string]assign.Share)
 	if code == assign.ErrNone {
-		shares = assign.Group(g.cfg.Tasks, members)
+		shares = assign.Group(g.cfg.Tasks, members, g.ends(members), assign.Options{AcceptableLag: math.MaxInt64}).Shares
 	}
 	var out []kmsg.SyncGroupRequestGroupAssignment
 	for _, m := range members {
@@ -39,6 +40,18 @@ func (g *Group) assign(resp *kmsg.JoinGroupResponse) []kmsg.SyncGroupRequestGrou
 	}
 	g.log.Info("assigned the tasks as leader of the group", "members", len(members), "tasks", len(g.cfg.Tasks), "generation", resp.Generation)
 	return out
+}
+
+// ends takes the most advanced state there is for the end of each changelog.
+func (g *Group) ends(members []assign.Member) assign.Ends {
+	ends := make(assign.Ends)
+	for _, t := range g.cfg.Tasks {
+		ends[t.ID] = 0
+		for _, m := range members {
+			ends[t.ID] = max(ends[t.ID], m.Sums[t.ID])
+		}
+	}
+	return ends
 }
 
 func parseMember(m kmsg.JoinGroupResponseMember) (member assign.Member, shutdown bool, err error) {
