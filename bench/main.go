@@ -1,6 +1,7 @@
 // Bench measures Millrace on a real broker, beside Java Kafka Streams and beside a raw copy by the Kafka client:
 //
 //	go run ./bench [-baseline DIR] [-records N] [-keys K] [-runs N] [-workloads W1,W2,W4,W7]
+//	    [-guarantees at_least_once,exactly_once_v2]
 //
 // Each workload runs on the same input topic by one implementation after the other, several times over; the output of
 // each implementation's first run is compared with the right answer. It prints a JSON line for each measure, with the
@@ -8,7 +9,8 @@
 //
 //	{"workload","guarantee","measure","millrace","java","ratio"}
 //
-// and, for the raw copy, "raw" instead of the last three. The measures are records_s (records a second, from RUNNING
+// and, for the raw copy, "raw" instead of the last three. With both guarantees there is a line of the measure
+// exactly_once_share as well: the records a second with exactly-once, as a share of those with at-least-once. The measures are records_s (records a second, from RUNNING
 // until all is processed, flushed and committed), cpu_s_per_million (CPU seconds of the process in that time for a
 // million records), peak_rss_mib, and start_to_running_ms (from the start of the process).
 //
@@ -42,8 +44,9 @@ func main() {
 	flag.Int64Var(&b.set.Keys, "keys", 100_000, "distinct keys")
 	flag.IntVar(&b.runs, "runs", 3, "runs of each implementation")
 	workloads := flag.String("workloads", "W1,W2,W4,W7", "what to run")
+	guarantees := flag.String("guarantees", atLeastOnce, "what is promised")
 	flag.Parse()
-	b.workloads = strings.Split(*workloads, ",")
+	b.workloads, b.guarantees = strings.Split(*workloads, ","), strings.Split(*guarantees, ",")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := b.run(ctx); err != nil {
@@ -53,10 +56,11 @@ func main() {
 }
 
 type bench struct {
-	baseline  string
-	set       load.Set
-	runs      int
-	workloads []string
+	baseline   string
+	set        load.Set
+	runs       int
+	workloads  []string
+	guarantees []string
 
 	cluster *kafkatest.Cluster
 	brokers []string
@@ -65,13 +69,14 @@ type bench struct {
 }
 
 // key is one measure of one implementation.
-type key struct{ workload, implementation, measure string }
+type key struct{ workload, guarantee, implementation, measure string }
 
 const (
-	guarantee  = "at_least_once"
-	partitions = 4
-	input      = "bench-input"
-	raw        = "raw copy"
+	atLeastOnce = "at_least_once"
+	exactlyOnce = "exactly_once_v2"
+	partitions  = 4
+	input       = "bench-input"
+	raw         = "raw copy"
 )
 
 var measures = []string{"records_s", "cpu_s_per_million", "peak_rss_mib", "start_to_running_ms"}
@@ -102,13 +107,15 @@ func (b *bench) run(ctx context.Context) (err error) {
 	}
 	for run := range b.runs {
 		for _, w := range b.workloads {
-			for _, i := range implementations {
-				if err := b.once(ctx, w, i, run); err != nil {
-					return fmt.Errorf("%s by %s: %w", w, i.name, err)
+			for _, g := range b.guarantees {
+				for _, i := range implementations {
+					if err := b.once(ctx, w, g, i, run); err != nil {
+						return fmt.Errorf("%s by %s: %w", w, i.name, err)
+					}
 				}
 			}
 		}
-		if err := b.once(ctx, raw, implementation{"raw", []string{filepath.Join(b.dir, "app"), "--workload", "COPY"}}, run); err != nil {
+		if err := b.once(ctx, raw, atLeastOnce, implementation{"raw", []string{filepath.Join(b.dir, "app"), "--workload", "COPY"}}, run); err != nil {
 			return err
 		}
 	}
@@ -172,7 +179,7 @@ func copyAll(to, from string) error {
 }
 
 // once runs a workload by one implementation, and checks its output the first time.
-func (b *bench) once(ctx context.Context, workload string, i implementation, run int) error {
+func (b *bench) once(ctx context.Context, workload, guarantee string, i implementation, run int) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	id := kafkatest.Unique("bench")
@@ -198,11 +205,15 @@ func (b *bench) once(ctx context.Context, workload string, i implementation, run
 	if err != nil {
 		return err
 	}
-	b.record(workload, i.name, "records_s", done["rec_s"])
-	b.record(workload, i.name, "cpu_s_per_million", done["cpu_run_s"]*1e6/float64(b.set.Records))
-	b.record(workload, i.name, "peak_rss_mib", done["peak_rss_mib"])
-	b.record(workload, i.name, "start_to_running_ms", done["cold_start_ms"])
-	b.progress("run %d of %d: %s by %s: %.0f records/s, %.2f CPU s, %.0f MiB", run+1, b.runs, workload, i.name,
+	record := func(measure string, v float64) {
+		k := key{workload, guarantee, i.name, measure}
+		b.results[k] = append(b.results[k], v)
+	}
+	record("records_s", done["rec_s"])
+	record("cpu_s_per_million", done["cpu_run_s"]*1e6/float64(b.set.Records))
+	record("peak_rss_mib", done["peak_rss_mib"])
+	record("start_to_running_ms", done["cold_start_ms"])
+	b.progress("run %d of %d: %s %s by %s: %.0f records/s, %.2f CPU s, %.0f MiB", run+1, b.runs, workload, guarantee, i.name,
 		done["rec_s"], done["cpu_run_s"], done["peak_rss_mib"])
 	if run == 0 && workload != raw {
 		if err := b.set.Verify(ctx, b.brokers, workload, out); err != nil {
@@ -210,11 +221,6 @@ func (b *bench) once(ctx context.Context, workload string, i implementation, run
 		}
 	}
 	return b.remove(ctx, id)
-}
-
-func (b *bench) record(workload, implementation, measure string, v float64) {
-	k := key{workload, implementation, measure}
-	b.results[k] = append(b.results[k], v)
 }
 
 // lastEvent returns the numbers of the last JSON line with that event.
@@ -273,27 +279,42 @@ func (b *bench) report() error {
 		return err
 	}
 	for _, w := range b.workloads {
-		for _, m := range measures {
-			line := map[string]any{"workload": w, "guarantee": guarantee, "measure": m, "millrace": round(b.median(w, "millrace", m))}
-			if b.baseline != "" {
-				java := b.median(w, "java", m)
-				line["java"], line["ratio"] = round(java), round(b.median(w, "millrace", m)/java)
+		for _, g := range b.guarantees {
+			for _, m := range measures {
+				if err := print(b.compare(w, g, m, func(by string) float64 { return b.median(key{w, g, by, m}) })); err != nil {
+					return err
+				}
 			}
-			if err := print(line); err != nil {
-				return err
-			}
+		}
+		if len(b.guarantees) < 2 {
+			continue
+		}
+		share := func(by string) float64 {
+			return b.median(key{w, exactlyOnce, by, "records_s"}) / b.median(key{w, atLeastOnce, by, "records_s"})
+		}
+		if err := print(b.compare(w, exactlyOnce, "exactly_once_share", share)); err != nil {
+			return err
 		}
 	}
 	for _, m := range measures[:3] {
-		if err := print(map[string]any{"workload": raw, "guarantee": guarantee, "measure": m, "raw": round(b.median(raw, "raw", m))}); err != nil {
+		if err := print(map[string]any{"workload": raw, "guarantee": atLeastOnce, "measure": m, "raw": round(b.median(key{raw, atLeastOnce, "raw", m}))}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *bench) median(workload, implementation, measure string) float64 {
-	v := slices.Sorted(slices.Values(b.results[key{workload, implementation, measure}]))
+// compare makes a line of the report.
+func (b *bench) compare(workload, guarantee, measure string, of func(implementation string) float64) map[string]any {
+	line := map[string]any{"workload": workload, "guarantee": guarantee, "measure": measure, "millrace": round(of("millrace"))}
+	if b.baseline != "" {
+		line["java"], line["ratio"] = round(of("java")), round(of("millrace")/of("java"))
+	}
+	return line
+}
+
+func (b *bench) median(k key) float64 {
+	v := slices.Sorted(slices.Values(b.results[k]))
 	if len(v) == 0 {
 		return 0
 	}

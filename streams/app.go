@@ -218,7 +218,7 @@ func (a *App) runtimeConfig() runtime.Config {
 		ExactlyOnce: c.exactlyOnce, Replication: int16(c.replication), Reset: c.resetPolicy(), MaxIdle: c.maxTaskIdle,
 		Undecodable: c.handler(c.undecodable), Failed: c.handler(c.failed), RestoreTasks: 8, StayInGroup: c.stayInGroup,
 		StartTimeout:   c.connectTimeout + time.Minute,
-		CommitInterval: c.commitInterval, CommitTimeout: c.rebalanceTimeout, TaskTimeout: c.taskTimeout, PurgeInterval: c.purgeInterval, CleanupDelay: c.cleanupDelay,
+		CommitInterval: c.commitInterval, CatchUpInterval: c.catchUpInterval, CommitTimeout: c.rebalanceTimeout, TaskTimeout: c.taskTimeout, PurgeInterval: c.purgeInterval, CleanupDelay: c.cleanupDelay,
 		RevokeTimeout: c.rebalanceTimeout, ShutdownTimeout: c.shutdownTimeout,
 		OnState: func(old, now State) {
 			a.metrics.State(old.String(), now.String())

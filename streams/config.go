@@ -45,6 +45,7 @@ type appConfig struct {
 	deliveryTimeout   time.Duration
 	linger            time.Duration
 	exactlyOnce       bool
+	catchUpInterval   time.Duration
 	transaction       time.Duration
 	taskTimeout       time.Duration
 	compression       Codec
@@ -130,7 +131,7 @@ func TaskTimeout(d time.Duration) AppOption { return func(c *appConfig) { c.task
 
 // CommitInterval sets how often the work that was done is committed. What was done since is done again after a crash,
 // and stores that hold changes back (see [Cached]) forward them at a commit. Default 30 s, and 100 ms with
-// [ExactlyOnce]; more than 0. (Java: commit.interval.ms)
+// [ExactlyOnce], which grows while the process is behind to the time that it needs to catch up, a second at most; an interval that is set stays as it is. More than 0. (Java: commit.interval.ms)
 func CommitInterval(d time.Duration) AppOption { return func(c *appConfig) { c.commitInterval = d } }
 
 // MaxTaskIdle sets how long a task that reads several topics waits for records of one that has none, so that records are
@@ -302,7 +303,7 @@ func (c *appConfig) fill() {
 	if c.commitInterval == unset {
 		c.commitInterval = 30 * time.Second
 		if c.exactlyOnce {
-			c.commitInterval = 100 * time.Millisecond
+			c.commitInterval, c.catchUpInterval = 100*time.Millisecond, time.Second
 		}
 	}
 }

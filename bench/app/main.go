@@ -2,7 +2,7 @@
 // JSON lines, so that one driver runs both.
 //
 //	app --bootstrap B --app-id A --state-dir D --workload W1|W2|W4|W7|R|COPY --in T --out T --records N --t0 MS
-//	    [--cache BYTES] [--threads N] [--cpuprofile FILE]
+//	    [--guarantee at_least_once|exactly_once_v2] [--cache BYTES] [--threads N] [--cpuprofile FILE]
 //
 // The lines are start, state, running and done; with --records 0 it serves until SIGTERM and prints closed.
 package main
@@ -196,6 +196,9 @@ func appOptions(a arguments) ([]streams.AppOption, error) {
 			return nil, err
 		}
 		opts = append(opts, streams.RecordCache(int64(n)))
+	}
+	if a["guarantee"] == "exactly_once_v2" {
+		opts = append(opts, streams.ExactlyOnce())
 	}
 	if a["threads"] != "" {
 		n, err := a.number("threads", 1)

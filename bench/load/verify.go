@@ -87,7 +87,7 @@ func (s Set) Verify(ctx context.Context, brokers []string, workload, out string)
 // read reads a topic to its end.
 func read(ctx context.Context, brokers []string, topic string, f func(*kgo.Record)) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.KeepControlRecords()) // a partition may end with one
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,9 @@ func read(ctx context.Context, brokers []string, topic string, f func(*kgo.Recor
 			return err
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
-			f(r)
+			if !r.Attrs.IsControl() {
+				f(r)
+			}
 			if r.Offset+1 >= left[r.Partition] {
 				delete(left, r.Partition)
 			}

@@ -13,7 +13,26 @@ import (
 
 // commitDue says whether to commit: the interval is over, or the stores hold back more than they should.
 func (w *worker) commitDue(now time.Time) bool {
-	return now.Sub(w.lastCommit) >= w.i.cfg.CommitInterval || w.i.stores.CommitWanted()
+	return now.Sub(w.lastCommit) >= w.interval(now) || w.i.stores.CommitWanted()
+}
+
+// interval is how long to wait between two commits. A worker that is behind may commit less often: what it does is late
+// anyway, and a commit costs the most where many changes of a key could have been one. So a record waits for its commit
+// no longer than the worker needs to catch up, at its present rate, and never longer than the longest interval.
+func (w *worker) interval(now time.Time) time.Duration {
+	base, longest := w.i.cfg.CommitInterval, w.i.cfg.CatchUpInterval
+	since := now.Sub(w.lastCommit)
+	if since < base || longest <= base {
+		return base
+	}
+	behind := int64(0)
+	for _, r := range w.tasks {
+		for _, in := range r.inputs {
+			behind += in.lag + int64(in.held)
+		}
+	}
+	catchUp := time.Duration(float64(behind) / float64(max(w.processed, 1)) * float64(since))
+	return min(max(base, catchUp), longest)
 }
 
 // commit makes what the tasks did last, in this order, so that nothing that was read is forgotten before what came of
@@ -27,10 +46,13 @@ func (w *worker) commitDue(now time.Time) bool {
 // All tasks of the worker are committed together, for they share the transaction. One that was lost must not be in it.
 func (w *worker) commit() error {
 	began := time.Now()
-	w.lastCommit = began
+	w.lastCommit, w.processed = began, 0
 	needed, err := w.needed()
-	if err != nil || len(needed) == 0 {
+	if err != nil {
 		return err
+	}
+	if len(needed) == 0 {
+		return w.persist()
 	}
 	for _, r := range needed {
 		if err := r.Flush(); err != nil {
@@ -64,6 +86,16 @@ func (w *worker) commit() error {
 	}
 	w.i.purge.committed(purge)
 	w.i.metrics.Committed(w.number, time.Since(began))
+	return nil
+}
+
+// persist has the tasks that have nothing to commit write what earlier commits left.
+func (w *worker) persist() error {
+	for _, r := range w.tasks {
+		if err := r.Persist(); err != nil {
+			return &brokenState{r, err}
+		}
+	}
 	return nil
 }
 
@@ -177,11 +209,16 @@ func (w *worker) startOver(cause error) error {
 			w.i.events.put(gone{r})
 			continue
 		}
-		if broken != nil && broken.of == r {
+		bad := broken != nil && broken.of == r
+		if !bad {
+			if err := r.Rewind(); err != nil {
+				w.log.Warn("a task cannot be rewound, opening it again", "task", r.id, "error", err)
+				bad = true
+			}
+		}
+		if bad {
 			w.closeBroken(r)
 			r.Task = nil
-		} else if err := r.Rewind(); err != nil {
-			return err
 		}
 		again.runs = append(again.runs, r)
 	}

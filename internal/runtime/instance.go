@@ -35,6 +35,7 @@ type Config struct {
 
 	StartTimeout    time.Duration // how long internal topics may take to be there
 	CommitInterval  time.Duration
+	CatchUpInterval time.Duration // up to which that grows while the instance is behind
 	CommitTimeout   time.Duration // of one commit, with its retries
 	TaskTimeout     time.Duration // how long something that may pass is tried again
 	PurgeInterval   time.Duration

@@ -28,6 +28,7 @@ type worker struct {
 	failures   int       // how often in a row it had to start over
 	failing    time.Time // since when; zero: it does not
 	failed     time.Time // when it had to the last time
+	processed  int       // records since the last commit
 
 	load int // tasks it has or is about to get; of the main loop
 }
@@ -57,6 +58,7 @@ type input struct {
 	}
 	next   int64 // the offset after what the task was given
 	stored int64 // what was committed last
+	lag    int64 // records that the broker has beyond that
 	held   int   // records that the task has in its queue
 	purged bool  // it is a repartition topic: what is committed is deleted
 }
@@ -163,6 +165,7 @@ func (w *worker) turn(items []fetched) (busy bool, err error) {
 		}
 		busy = busy || m == batchSize
 	}
+	w.processed += n
 	if n > 0 {
 		w.i.metrics.Processed(w.number, n, time.Since(now))
 	}
@@ -189,8 +192,9 @@ func (w *worker) receive(f fetched) error {
 		}
 		w.i.metrics.Polled(w.number, len(f.records))
 	}
-	in.of.Lag(in.part.Topic, max(0, f.end-f.next))
-	w.i.metrics.Lag(in.part, max(0, f.end-f.next))
+	in.lag = max(0, f.end-f.next)
+	in.of.Lag(in.part.Topic, in.lag)
+	w.i.metrics.Lag(in.part, in.lag)
 	return nil
 }
 
@@ -235,7 +239,7 @@ func (w *worker) wait(busy bool) time.Duration {
 	if busy {
 		return 0
 	}
-	until := w.lastCommit.Add(w.i.cfg.CommitInterval)
+	until := w.lastCommit.Add(w.interval(time.Now()))
 	for _, r := range w.tasks {
 		if t := r.WaitUntil(); !t.IsZero() && t.Before(until) {
 			until = t

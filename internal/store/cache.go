@@ -18,7 +18,9 @@ func (s *Store) Get(key []byte) (Value, error) {
 	e := s.newEntry(key)
 	e.set(v)
 	s.place(e)
-	s.evict()
+	if err := s.evict(); err != nil {
+		return Value{}, err
+	}
 	if e.null {
 		return Value{}, nil
 	}
@@ -336,8 +338,13 @@ func (s *Store) forget() {
 
 // evict takes entries that are as in the engine out of the map while there are too many of them, those first that were
 // not used for the longest time, about. A store may keep its share of the budget, and more as long as others leave it.
-func (s *Store) evict() {
+func (s *Store) evict() error {
 	r := s.Resources
+	if r.clean.Load() > r.limits.ReadCache && s.Staged() {
+		if err := s.apply(); err != nil { // some of them are not in the engine yet
+			return err
+		}
+	}
 	for r.clean.Load() > r.limits.ReadCache && s.kept > r.limits.ReadCache/r.stores.Load() {
 		e := s.clean.first
 		if !e.recent {
@@ -348,4 +355,5 @@ func (s *Store) evict() {
 		s.clean.remove(e)
 		s.clean.push(e)
 	}
+	return nil
 }

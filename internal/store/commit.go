@@ -27,11 +27,15 @@ func (s *Store) readPosition() error {
 	return nil
 }
 
-// Commit moves the overlay into the engine, in one batch with the position in the changelog that it corresponds to:
-// the offset after the last change that was logged. -1 leaves the position as it is (of a store that is not logged).
+// Commit moves the overlay towards the engine, together with the position in the changelog that it corresponds to: the
+// offset after the last change that was logged. -1 leaves the position as it is (of a store that is not logged). What
+// several commits in a row leave is written in one batch, soon: see [Store.Persist].
 //
 // REQUIRES: the changes are acknowledged and what they belong to is committed.
 func (s *Store) Commit(position int64) error {
+	if !s.Staged() {
+		s.since = time.Now()
+	}
 	s.growStage()
 	s.order = nil
 	for _, e := range s.overlay {
@@ -51,13 +55,27 @@ func (s *Store) Commit(position int64) error {
 	if position >= 0 {
 		s.next = position
 	}
-	defer s.evict()
+	s.committed = s.observed
+	return errors.Join(s.Persist(), s.evict())
+}
+
+// Staged says whether anything that is committed or restored is not in the engine yet.
+func (s *Store) Staged() bool { return len(s.stage.changes) > 0 || s.next != s.position }
+
+// Persist writes what is committed into the engine, if it has waited long enough or there is enough of it: it is called
+// now and then. A crash before that costs a restore of so much.
+func (s *Store) Persist() error {
+	r := s.Resources
+	enough := r.limits.Overlay / (8 * max(r.stores.Load(), 1))
+	if !s.Staged() || s.stage.size() < enough && time.Since(s.since) < settleAfter {
+		return nil
+	}
 	return s.apply()
 }
 
 // apply moves what is staged into the engine, in one batch with the position after it, and drops what is expired.
 func (s *Store) apply() error {
-	if len(s.stage.changes) == 0 && s.next == s.position {
+	if !s.Staged() {
 		return nil
 	}
 	b := s.engine.batch(len(s.stage.bytes) + 4*len(s.stage.changes))
@@ -68,7 +86,7 @@ func (s *Store) apply() error {
 		return err
 	}
 	s.stage.clear(s.restoring)
-	s.position, s.committed = s.next, s.observed
+	s.position = s.next
 	return nil
 }
 
@@ -89,7 +107,8 @@ func (s *Store) fill(b batch) error {
 }
 
 // Abandon throws away what is not committed: the record cache and the overlay.
-func (s *Store) Abandon() {
+func (s *Store) Abandon() error {
+	err := s.apply() // it may be what is below an entry
 	s.order = nil
 	for s.dirty.first != nil {
 		s.remove(s.dirty.first)
@@ -101,6 +120,7 @@ func (s *Store) Abandon() {
 	}
 	s.overlay = nil
 	s.observed = s.committed
+	return err
 }
 
 // Restore applies records of the changelog, in their order, and takes over the position after them. It goes past the
@@ -125,7 +145,7 @@ func (s *Store) Restore(records []topology.Record, next int64) error {
 			s.stageChange(r.Key, Value{r.Value, r.Timestamp})
 		}
 	}
-	s.next = next
+	s.next, s.committed = next, s.observed
 	if s.stage.size() < s.Resources.limits.Overlay/s.Resources.restoring.Load() && time.Since(s.since) < settleAfter {
 		return nil
 	}

@@ -16,6 +16,10 @@ type Entry struct {
 // that are not committed. The bytes are valid until the next entry; the store is not to be changed meanwhile.
 func (s *Store) Range(lo, hi []byte) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
+		if err := s.apply(); err != nil {
+			yield(Entry{}, err)
+			return
+		}
 		changed := s.changed(lo, hi)
 		l, h := rangeBounds(lo, hi)
 		merge(yield, s.engine.scan(l, h), changed, strings.Compare, s.decode)
@@ -25,6 +29,10 @@ func (s *Store) Range(lo, hi []byte) iter.Seq2[Entry, error] {
 // RangeBackward returns what Range does, in the opposite order.
 func (s *Store) RangeBackward(lo, hi []byte) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
+		if err := s.apply(); err != nil {
+			yield(Entry{}, err)
+			return
+		}
 		changed := s.changed(lo, hi)
 		slices.Reverse(changed)
 		l, h := rangeBounds(lo, hi)

@@ -118,7 +118,10 @@ func (w *windowed) restorable(key []byte) bool {
 	return start/w.interval >= w.liveSegment()
 }
 
-func (w *windowed) liveSegment() int64 { return max(0, w.observed-w.retention) / w.interval }
+// liveSegment returns the oldest segment that is kept.
+func (w *windowed) liveSegment() int64 { return w.segmentAt(w.observed) }
+
+func (w *windowed) segmentAt(time int64) int64 { return max(0, time-w.retention) / w.interval }
 
 // hides says whether a window is older than the retention, though it may still lie in a segment: it is not read.
 func (w *windowed) hides(key []byte) bool {
@@ -140,12 +143,12 @@ func (w *windowed) oldest() int64 {
 	return w.observed - w.retention + 1
 }
 
-// expiredSegments returns the range of the engine's keys that have expired since it was last asked.
+// expiredSegments returns the range of the engine's keys that have expired, by what is committed, since it was last asked.
 func (w *windowed) expiredSegments() (lo, hi []byte, ok bool) {
-	if !w.window || w.liveSegment() <= w.dropped {
+	if !w.window || w.segmentAt(w.committed) <= w.dropped {
 		return nil, nil, false
 	}
-	w.dropped = w.liveSegment()
+	w.dropped = w.segmentAt(w.committed)
 	hi = binary.BigEndian.AppendUint64([]byte{dataPrefix}, uint64(w.dropped))
 	return []byte{dataPrefix}, hi, true
 }

@@ -57,6 +57,9 @@ func (q windowQuery) run() ([]WindowEntry, error) {
 	if q.from > q.to {
 		return nil, nil
 	}
+	if err := q.apply(); err != nil {
+		return nil, err
+	}
 	scan := q.scan
 	if q.one && !q.timeFirst {
 		scan = q.scanSegments

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 )
@@ -101,6 +102,16 @@ func (t *Task) Committed(position func(changelog string) (next int64, ok bool)) 
 		errs = append(errs, t.stores[i].Commit(next))
 	}
 	return errors.Join(errs...)
+}
+
+// Persist writes what is committed to disk, as far as it is time to: see [store.Store.Persist].
+func (t *Task) Persist() error {
+	for _, s := range t.stores {
+		if err := s.Persist(); err != nil {
+			return fmt.Errorf("task %v: %w", t.cfg.ID, err)
+		}
+	}
+	return nil
 }
 
 // metadataVersion is the version of the metadata of committed offsets (Java: TopicPartitionMetadata).

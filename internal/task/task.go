@@ -168,7 +168,9 @@ func (t *Task) build() error {
 // done and sent since is void. It is started again as at first.
 func (t *Task) Rewind() error {
 	for _, s := range t.stores {
-		s.Abandon()
+		if err := s.Abandon(); err != nil {
+			return fmt.Errorf("task %v: %w", t.cfg.ID, err)
+		}
 	}
 	t.inputs, t.byName, t.ready, t.marks = nil, map[string]*input{}, nil, map[string]int64{}
 	t.current, t.atWork, t.newMarks, t.touched, t.deadline = nil, "", false, false, time.Time{}
@@ -210,7 +212,7 @@ func (t *Task) Close(clean bool) error {
 	var errs []error
 	for _, s := range t.stores {
 		if !clean {
-			s.Abandon()
+			errs = append(errs, s.Abandon())
 		}
 		errs = append(errs, s.Close())
 	}
