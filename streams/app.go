@@ -15,6 +15,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/millrace/millrace/internal/assign"
 	"github.com/millrace/millrace/internal/kafka"
 	"github.com/millrace/millrace/internal/metrics"
 	"github.com/millrace/millrace/internal/restore"
@@ -252,6 +253,10 @@ func (a *App) ports() runtime.Ports {
 				Group: c.application, InstanceID: c.instanceID, Process: info.Process, Workers: info.Workers, Topics: info.Topics,
 				Tasks: info.Tasks, Sums: info.Sums, SessionTimeout: c.sessionTimeout, HeartbeatInterval: c.heartbeat,
 				RebalanceTimeout: c.rebalanceTimeout, Log: c.log.With("application", c.application),
+				Tags: c.placement.clientTags, ProbingInterval: c.placement.probing,
+				Placement: assign.Options{
+					Standbys: c.placement.standbys, AcceptableLag: c.placement.lag, Warmups: c.placement.warmups, RackTags: c.placement.rackTags,
+				},
 			})
 		},
 		NewRestores: func() (runtime.Source, func(), error) {

@@ -583,6 +583,13 @@ func TestNewAppChecksItsOptions(t *testing.T) {
 	topo := copyTopology(t)
 	for want, opts := range map[string][]streams.AppOption{
 		"option Workers":           {streams.Workers(0)},
+		"option Standbys":          {streams.Standbys(-1)},
+		"AcceptableRecoveryLag":    {streams.AcceptableRecoveryLag(-1)},
+		"MaxWarmupReplicas":        {streams.MaxWarmupReplicas(0)},
+		"ProbingRebalanceInterval": {streams.ProbingRebalanceInterval(0)},
+		"needs 1 to 30 bytes":      {streams.ClientTags(map[string]string{"zone": ""})},
+		"needs 1 to 20 bytes":      {streams.ClientTags(map[string]string{"": "a"})},
+		"not a tag of this":        {streams.RackAwareTags("zone")},
 		"option Brokers":           {streams.Brokers("nowhere")},
 		"option HeartbeatInterval": {streams.HeartbeatInterval(20 * time.Second)},
 		"option RebalanceTimeout":  {streams.RebalanceTimeout(time.Second)},

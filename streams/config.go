@@ -62,6 +62,7 @@ type appConfig struct {
 	fetchBytes        int
 	fetchPartitionMax int
 	stayInGroup       bool
+	placement         placement
 }
 
 func defaultConfig(application string, t *topology.Topology) *appConfig {
@@ -91,6 +92,7 @@ func defaultConfig(application string, t *topology.Topology) *appConfig {
 		log:               slog.Default(),
 		fetchBytes:        2 << 20,
 		fetchPartitionMax: 512 << 10,
+		placement:         defaultPlacement(),
 	}
 }
 
@@ -353,6 +355,7 @@ func (c *appConfig) validate() error {
 	check(c.reset <= NoReset, "option AutoOffsetReset: %d is no policy", c.reset)
 	check(c.log != nil, "option Logger: it is nil; slog.New(slog.DiscardHandler) logs nothing")
 	check(c.memoryLimit >= 0, "option MemoryLimit: %d; it cannot be negative, 0 leaves it as it is", c.memoryLimit)
+	c.placement.validate(check)
 	return errors.Join(errs...)
 }
 

@@ -49,7 +49,7 @@ func (g *Group) processes(ctx context.Context) (map[assign.ProcessID]int, error)
 			return nil, errUnstable
 		}
 		for _, m := range gr.Members {
-			member, _, err := parseMember(kmsg.JoinGroupResponseMember{MemberID: m.MemberID, ProtocolMetadata: m.ProtocolMetadata})
+			member, err := parseMember(kmsg.JoinGroupResponseMember{MemberID: m.MemberID, ProtocolMetadata: m.ProtocolMetadata})
 			if err != nil {
 				return nil, err
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -25,6 +26,14 @@ type GroupConfig struct {
 	Topics     []string      // what the application reads, repartition topics included, sorted
 	Tasks      []assign.Task // of the whole application
 	Sums       func() map[topology.TaskID]int64
+	Tags       map[string]string // where the process is (client.tag.*)
+	Endpoint   string            // host:port where it answers queries (application.server), or empty
+
+	// Placement is what the group's assignment shall be like, where this member is the leader. ProbingInterval is how
+	// long the group then waits before it looks whether tasks can move that wait for their state
+	// (probing.rebalance.interval.ms).
+	Placement       assign.Options
+	ProbingInterval time.Duration
 
 	SessionTimeout    time.Duration
 	HeartbeatInterval time.Duration
@@ -185,18 +194,24 @@ func (g *Group) session(ctx context.Context, ev Events) error {
 			revoked = append(revoked, id)
 		}
 	}
-	g.log.Info("joined the group", "generation", g.generation(), "tasks", len(now), "revoked", len(revoked))
+	standbys := slices.SortedFunc(maps.Keys(a.Standby), topology.TaskID.Compare)
+	g.log.Info("joined the group", "generation", g.generation(), "tasks", len(now), "standbys", len(standbys), "revoked", len(revoked))
 	if len(revoked) > 0 {
 		if err := g.beatWhile(ctx, func() { ev.Revoked(revoked) }); err != nil {
 			return err
 		}
 	}
 	g.tasks = now
-	if err := g.beatWhile(ctx, func() { ev.Assigned(slices.Clone(now), nil) }); err != nil {
+	if err := g.beatWhile(ctx, func() { ev.Assigned(slices.Clone(now), standbys) }); err != nil {
 		return err
 	}
 	if len(revoked) > 0 {
 		return nil // join again, so that others can be given what was revoked (KIP-429)
+	}
+	mine := parseEndpoint(g.cfg.Endpoint)
+	if _, known := a.Hosts[mine]; mine.Host != "" && len(a.Hosts) > 0 && !known { // of a static member that came back, say
+		g.log.Info("the group does not know the endpoint of this process yet, asking for a rebalance", "endpoint", g.cfg.Endpoint)
+		a.Rebalance = 0
 	}
 	return g.beat(ctx, a.Rebalance)
 }
@@ -211,7 +226,7 @@ func (g *Group) join(ctx context.Context) (*assign.Assignment, error) {
 	sync.Group, sync.Generation, sync.MemberID, sync.InstanceID = g.cfg.Group, resp.Generation, resp.MemberID, g.instance()
 	sync.ProtocolType, sync.Protocol = kmsg.StringPtr(protocolType), kmsg.StringPtr(protocolName)
 	if resp.LeaderID == resp.MemberID && !resp.SkipAssignment {
-		sync.GroupAssignment = g.assign(resp)
+		sync.GroupAssignment = g.assign(ctx, resp)
 	}
 	sresp, err := request[*kmsg.SyncGroupResponse](ctx, g.client.Client, sync)
 	if err == nil {
@@ -259,9 +274,10 @@ func (g *Group) joinGroup(ctx context.Context) (*kmsg.JoinGroupResponse, error) 
 func (g *Group) subscription(generation int32) []byte {
 	g.unique++
 	info := assign.Subscription{
-		Process: g.cfg.Process, Sums: g.cfg.Sums(), Unique: g.unique,
+		Process: g.cfg.Process, Endpoint: g.cfg.Endpoint, Sums: g.cfg.Sums(), Unique: g.unique,
 		Tags: map[string]string{workersTag: fmt.Sprint(g.cfg.Workers)},
 	}
+	maps.Copy(info.Tags, g.cfg.Tags)
 	meta := kmsg.NewConsumerMemberMetadata()
 	meta.Version, meta.Topics, meta.Generation = 3, g.cfg.Topics, generation
 	meta.UserData = info.AppendTo(nil)

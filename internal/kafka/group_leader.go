@@ -1,10 +1,12 @@
 package kafka
 
 import (
+	"context"
 	"fmt"
-	"math"
+	"net"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -12,88 +14,131 @@ import (
 	"github.com/millrace/millrace/topology"
 )
 
+// A subscriber is a member as the leader knows it.
+type subscriber struct {
+	assign.Member
+	endpoint assign.Endpoint // where it answers queries; none if it has no host
+	shutdown bool            // it wants all members to stop
+}
+
 // assign is the leader's part of a rebalance. If it cannot read a member, it tells all of them that there is no
 // assignment, as Java does: to run half a group would hide it.
-func (g *Group) assign(resp *kmsg.JoinGroupResponse) []kmsg.SyncGroupRequestGroupAssignment {
+func (g *Group) assign(ctx context.Context, resp *kmsg.JoinGroupResponse) []kmsg.SyncGroupRequestGroupAssignment {
+	var group []subscriber
 	var members []assign.Member
 	code := assign.ErrNone
 	for _, m := range resp.Members {
-		member, shutdown, err := parseMember(m)
+		s, err := parseMember(m)
 		if err != nil {
 			g.log.Error("cannot assign tasks: a member of the group is not understood", "member", m.MemberID, "error", err)
 			code = assign.ErrAssignment
 		}
-		if shutdown {
+		if s.shutdown {
 			code = assign.ErrShutdownRequest
 		}
-		members = append(members, member)
+		group, members = append(group, s), append(members, s.Member)
 	}
-	shares := make(map[string]assign.Share)
+	var plan assign.Plan
 	if code == assign.ErrNone {
-		shares = assign.Group(g.cfg.Tasks, members, g.ends(members), assign.Options{AcceptableLag: math.MaxInt64}).Shares
+		plan = assign.Group(g.cfg.Tasks, members, g.ends(ctx), g.cfg.Placement)
 	}
+	info := assign.Assignment{Err: code}
+	info.Hosts, info.Replicas = g.hosts(group, plan)
 	var out []kmsg.SyncGroupRequestGroupAssignment
+	standbys := 0
 	for _, m := range members {
+		share := plan.Shares[m.ID]
+		standbys += len(share.Standbys)
+		info.Rebalance = assign.NoRebalance
+		switch {
+		case len(share.Later) > 0:
+			info.Rebalance = 0
+		case plan.Probe && m.ID == resp.MemberID: // one member is enough
+			info.Rebalance = time.Now().Add(g.cfg.ProbingInterval).UnixMilli()
+		}
 		a := kmsg.NewSyncGroupRequestGroupAssignment()
-		a.MemberID, a.MemberAssignment = m.ID, g.encode(shares[m.ID], code)
+		a.MemberID, a.MemberAssignment = m.ID, g.encode(share, info)
 		out = append(out, a)
 	}
-	g.log.Info("assigned the tasks as leader of the group", "members", len(members), "tasks", len(g.cfg.Tasks), "generation", resp.Generation)
+	g.log.Info("assigned the tasks as leader of the group", "members", len(members), "tasks", len(g.cfg.Tasks), "standbys", standbys,
+		"final", !plan.Probe, "generation", resp.Generation)
 	return out
 }
 
-// ends takes the most advanced state there is for the end of each changelog.
-func (g *Group) ends(members []assign.Member) assign.Ends {
-	ends := make(assign.Ends)
-	for _, t := range g.cfg.Tasks {
-		ends[t.ID] = 0
-		for _, m := range members {
-			ends[t.ID] = max(ends[t.ID], m.Sums[t.ID])
-		}
-	}
-	return ends
-}
-
-func parseMember(m kmsg.JoinGroupResponseMember) (member assign.Member, shutdown bool, err error) {
-	member.ID = m.MemberID
+func parseMember(m kmsg.JoinGroupResponseMember) (s subscriber, err error) {
+	s.ID = m.MemberID
 	meta := kmsg.NewConsumerMemberMetadata()
 	if err := meta.ReadFrom(m.ProtocolMetadata); err != nil {
-		return member, false, fmt.Errorf("kafka: its subscription: %w", err)
+		return s, fmt.Errorf("kafka: its subscription: %w", err)
 	}
 	info, err := assign.ParseSubscription(meta.UserData)
 	if err != nil {
-		return member, false, err
+		return s, err
 	}
-	member.Process, member.Sums, member.Generation = info.Process, info.Sums, meta.Generation
-	member.Workers, _ = strconv.Atoi(info.Tags[workersTag])
-	member.Workers = max(member.Workers, 1)
+	s.Process, s.Sums, s.Generation = info.Process, info.Sums, meta.Generation
+	s.Workers, _ = strconv.Atoi(info.Tags[workersTag])
+	s.Workers = max(s.Workers, 1)
+	delete(info.Tags, workersTag)
+	s.Tags = info.Tags
 	for _, o := range meta.OwnedPartitions {
 		for _, p := range o.Partitions {
-			member.Owned = append(member.Owned, assign.TopicPartition{Topic: o.Topic, Partition: p})
+			s.Owned = append(s.Owned, assign.TopicPartition{Topic: o.Topic, Partition: p})
 		}
 	}
-	return member, info.Err == assign.ErrShutdownRequest, nil
+	s.endpoint = parseEndpoint(info.Endpoint)
+	s.shutdown = info.Err == assign.ErrShutdownRequest
+	return s, nil
 }
 
-// encode writes what a member gets: its partitions, and beside each the task that it is for.
-func (g *Group) encode(share assign.Share, code int32) []byte {
+// parseEndpoint reads host:port; what is not of that form is none.
+func parseEndpoint(text string) assign.Endpoint {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return assign.Endpoint{}
+	}
+	n, err := strconv.ParseInt(port, 10, 32)
+	if err != nil {
+		return assign.Endpoint{}
+	}
+	return assign.Endpoint{Host: host, Port: int32(n)}
+}
+
+// hosts says what each endpoint has: the inputs of the tasks that it runs, or will once they are given up elsewhere, and
+// of its standbys. A member with an endpoint that finds itself missing asks for a rebalance.
+func (g *Group) hosts(group []subscriber, plan assign.Plan) (active, standby map[assign.Endpoint][]assign.TopicPartition) {
+	active = make(map[assign.Endpoint][]assign.TopicPartition)
+	standby = make(map[assign.Endpoint][]assign.TopicPartition)
+	for _, m := range group {
+		if m.endpoint.Host == "" {
+			continue
+		}
+		share := plan.Shares[m.ID]
+		active[m.endpoint] = append(active[m.endpoint], g.inputs(slices.Concat(share.Tasks, share.Later))...)
+		standby[m.endpoint] = append(standby[m.endpoint], g.inputs(share.Standbys)...)
+	}
+	return active, standby
+}
+
+// encode writes what a member gets: its partitions, and beside each the task that it is for; its standbys; and what info
+// has for it.
+func (g *Group) encode(share assign.Share, info assign.Assignment) []byte {
 	type input struct {
 		assign.TopicPartition
 		task topology.TaskID
 	}
 	var inputs []input
+	info.Standby = make(map[topology.TaskID][]assign.TopicPartition)
 	for _, t := range g.cfg.Tasks {
 		if slices.Contains(share.Tasks, t.ID) {
 			for _, p := range t.Inputs {
 				inputs = append(inputs, input{p, t.ID})
 			}
 		}
+		if slices.Contains(share.Standbys, t.ID) {
+			info.Standby[t.ID] = t.Inputs
+		}
 	}
 	slices.SortFunc(inputs, func(a, b input) int { return a.Compare(b.TopicPartition) })
-	info := assign.Assignment{Err: code, Rebalance: assign.NoRebalance}
-	if len(share.Later) > 0 {
-		info.Rebalance = 0
-	}
 	wire := kmsg.NewConsumerMemberAssignment()
 	for _, in := range inputs {
 		info.Active = append(info.Active, in.task)

@@ -107,22 +107,26 @@ func (g *Group) commit(ctx context.Context, term int, offsets map[assign.TopicPa
 // Committed returns the committed offsets of partitions; one that has none is left out. It waits for transactions
 // that are about to commit some.
 func (g *Group) Committed(ctx context.Context, partitions []assign.TopicPartition) (map[assign.TopicPartition]Committed, error) {
+	return g.fetchCommitted(ctx, partitions, true)
+}
+
+func (g *Group) fetchCommitted(ctx context.Context, partitions []assign.TopicPartition, stable bool) (map[assign.TopicPartition]Committed, error) {
 	out := make(map[assign.TopicPartition]Committed, len(partitions))
 	if len(partitions) == 0 {
 		return out, nil
 	}
-	err := retry(ctx, passing, func() error { return g.committed(ctx, partitions, out) })
+	err := retry(ctx, passing, func() error { return g.committed(ctx, partitions, stable, out) })
 	if err != nil {
 		return nil, meaning(fmt.Errorf("kafka: committed offsets of group %q: %w", g.cfg.Group, err))
 	}
 	return out, nil
 }
 
-func (g *Group) committed(ctx context.Context, partitions []assign.TopicPartition, out map[assign.TopicPartition]Committed) error {
+func (g *Group) committed(ctx context.Context, partitions []assign.TopicPartition, stable bool, out map[assign.TopicPartition]Committed) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	req := kmsg.NewPtrOffsetFetchRequest()
-	req.RequireStable = true
+	req.RequireStable = stable
 	group := kmsg.NewOffsetFetchRequestGroup()
 	group.Group = g.cfg.Group
 	for topic, numbers := range byTopic(partitions) {
