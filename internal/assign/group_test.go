@@ -172,6 +172,15 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		for name := range 4 {
 			w.join(r, name)
 		}
+		w.opt.Standbys = 2
+		w.write(20_000)
+		for _, m := range w.members {
+			for id := range w.ends {
+				if sum := r.Int64N(30_000); r.IntN(2) == 0 {
+					w.disk[m.ID][id] = sum
+				}
+			}
+		}
 		want := w.plan()
 		r.Shuffle(len(w.tasks), func(i, j int) { w.tasks[i], w.tasks[j] = w.tasks[j], w.tasks[i] })
 		r.Shuffle(len(w.members), func(i, j int) { w.members[i], w.members[j] = w.members[j], w.members[i] })

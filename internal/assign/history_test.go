@@ -134,6 +134,22 @@ func (f *fleet) checkWarm(id topology.TaskID, state []standing, at int, copies [
 	}
 }
 
+// checkUnknown holds that what runs stays if the ends of the changelogs are not known.
+func (f *fleet) checkUnknown(procs []Process) {
+	f.t.Helper()
+	placed := Processes(f.tasks, procs, nil, f.opt)
+	if len(f.ends) > 0 && !placed.Probe {
+		f.fatalf("the ends are not known, and nobody shall ask again")
+	}
+	for _, p := range procs {
+		for _, id := range p.Owned {
+			if _, stateful := f.ends[id]; stateful && !slices.Contains(placed.Active[p.ID], id) {
+				f.fatalf("the end of %v is not known, and yet it moves", id)
+			}
+		}
+	}
+}
+
 // checkRest holds a placement against the rules that hold when nothing is missing any more.
 func (f *fleet) checkRest(procs []Process, got Placement) {
 	f.t.Helper()
@@ -219,6 +235,7 @@ func (f *fleet) rest() {
 		procs := f.processes()
 		placed := Processes(f.tasks, procs, f.ends, f.opt)
 		f.check(procs, placed)
+		f.checkUnknown(procs)
 		plan, again := f.rebalance()
 		for _, m := range f.members {
 			f.what = append(f.what, fmt.Sprintf("   %s: %v", m.ID, plan.Shares[m.ID]))

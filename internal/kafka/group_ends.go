@@ -5,18 +5,22 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/millrace/millrace/internal/assign"
 )
 
+// askAgain is how long the group waits until it asks again for the ends of changelogs that could not be asked for.
+const askAgain = time.Minute
+
 // ends asks for the sums of the ends of the changelogs of each stateful task. One whose changelogs could not all be
-// asked is left out. The group waits for the answer, so there is a deadline: the leader sends no heartbeats meanwhile,
+// asked is left out, and the answer is not complete. The group waits for the answer, so there is a deadline: the leader sends no heartbeats meanwhile,
 // and the members whose tasks wait for a new runner wait too.
-func (g *Group) ends(ctx context.Context) assign.Ends {
+func (g *Group) ends(ctx context.Context) (ends assign.Ends, complete bool) {
 	ctx, cancel := context.WithTimeout(ctx, min(g.cfg.SessionTimeout, g.cfg.RebalanceTimeout)/3)
 	defer cancel()
 	var logs, sources []assign.TopicPartition
-	ends := make(assign.Ends)
+	ends = make(assign.Ends)
 	for _, t := range g.cfg.Tasks {
 		for _, c := range t.Changelogs {
 			if c.Source {
@@ -54,7 +58,7 @@ func (g *Group) ends(ctx context.Context) assign.Ends {
 			ends[t.ID] += end
 		}
 	}
-	return ends
+	return ends, logErr == nil && sourceErr == nil
 }
 
 // logEnds puts down the ends of partitions, as far as it learns them. One that does not exist yet ends at 0.

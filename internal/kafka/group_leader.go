@@ -39,8 +39,13 @@ func (g *Group) assign(ctx context.Context, resp *kmsg.JoinGroupResponse) []kmsg
 		group, members = append(group, s), append(members, s.Member)
 	}
 	var plan assign.Plan
+	wait := g.cfg.ProbingInterval
 	if code == assign.ErrNone {
-		plan = assign.Group(g.cfg.Tasks, members, g.ends(ctx), g.cfg.Placement)
+		ends, complete := g.ends(ctx)
+		if !complete { // that is no work in progress, and soon over
+			wait = min(wait, askAgain)
+		}
+		plan = assign.Group(g.cfg.Tasks, members, ends, g.cfg.Placement)
 	}
 	info := assign.Assignment{Err: code}
 	info.Hosts, info.Replicas = g.hosts(group, plan)
@@ -54,7 +59,7 @@ func (g *Group) assign(ctx context.Context, resp *kmsg.JoinGroupResponse) []kmsg
 		case len(share.Later) > 0:
 			info.Rebalance = 0
 		case plan.Probe && m.ID == resp.MemberID: // one member is enough
-			info.Rebalance = time.Now().Add(g.cfg.ProbingInterval).UnixMilli()
+			info.Rebalance = time.Now().Add(wait).UnixMilli()
 		}
 		a := kmsg.NewSyncGroupRequestGroupAssignment()
 		a.MemberID, a.MemberAssignment = m.ID, g.encode(share, info)

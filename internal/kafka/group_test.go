@@ -274,7 +274,7 @@ func TestLeaderAsksForEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := assign.Ends{tasks[0].ID: 12, tasks[1].ID: 9, tasks[2].ID: 0}
-	if got := a.ends(patiently(t)); !maps.Equal(got, want) {
+	if got, complete := a.ends(patiently(t)); !maps.Equal(got, want) || !complete {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
@@ -302,7 +302,7 @@ func TestUnknownEndsAreLeftOut(t *testing.T) {
 	})
 	m := newMember(t, testClient(t, c), 1, statefulTasks(2), func(cfg *GroupConfig) { cfg.SessionTimeout = time.Second })
 	want := assign.Ends{m.cfg.Tasks[0].ID: 3}
-	if got := m.ends(patiently(t)); !maps.Equal(got, want) {
+	if got, complete := m.ends(patiently(t)); !maps.Equal(got, want) || complete {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
