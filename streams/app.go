@@ -149,6 +149,12 @@ func (a *App) Restores() []RestoreEvent {
 }
 
 func (a *App) restored(e RestoreEvent) {
+	if e.Standby {
+		if a.cfg.onStandby != nil {
+			a.cfg.onStandby(e)
+		}
+		return
+	}
 	a.restores.Lock()
 	if key := (restoreKey{e.Task, e.Store}); e.Phase == RestoreEnd || e.Phase == RestoreLeft {
 		delete(a.restores.now, key)

@@ -59,6 +59,7 @@ type appConfig struct {
 	memoryLimit       int64
 	onState           func(old, now State)
 	onRestore         func(RestoreEvent)
+	onStandby         func(RestoreEvent)
 	fetchBytes        int
 	fetchPartitionMax int
 	stayInGroup       bool
@@ -309,6 +310,11 @@ func (c *appConfig) fill() {
 		}
 	}
 }
+
+// OnStandby sets a function that is called when a standby of a store begins to be kept up to date, after each batch, and
+// when that ends (RestoreLeft), because the task moves away or becomes active here. It may be called from several
+// goroutines at once, and what it takes the standby waits for. (Java: StandbyUpdateListener, KIP-988)
+func OnStandby(f func(RestoreEvent)) AppOption { return func(c *appConfig) { c.onStandby = f } }
 
 var validName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 

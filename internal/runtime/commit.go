@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -78,10 +77,10 @@ func (w *worker) commit() error {
 				in.stored = c.Offset
 			}
 		}
-		partition := r.ID().Partition
+		partition := r.id.Partition
 		err := r.Committed(func(changelog string) (int64, bool) { return w.producer.Written(changelog, partition) })
 		if err != nil {
-			return &brokenState{r, err}
+			return err
 		}
 	}
 	w.i.purge.committed(purge)
@@ -93,7 +92,7 @@ func (w *worker) commit() error {
 func (w *worker) persist() error {
 	for _, r := range w.tasks {
 		if err := r.Persist(); err != nil {
-			return &brokenState{r, err}
+			return err
 		}
 	}
 	return nil
@@ -104,7 +103,7 @@ func (w *worker) needed() (needed []*running, err error) {
 	for _, r := range w.tasks {
 		switch {
 		case r.lost.Load() && w.producer.InTransaction():
-			return nil, &void{fmt.Errorf("runtime: task %v was lost while its work was part of a transaction", r.ID())}
+			return nil, &void{fmt.Errorf("runtime: task %v was lost while its work was part of a transaction", r.id)}
 		case (r.CommitNeeded() || r.passed()) && !r.lost.Load():
 			needed = append(needed, r)
 		}
@@ -148,7 +147,7 @@ func (w *worker) lose() error {
 	ids := make(map[topology.TaskID]*running)
 	for _, r := range w.tasks {
 		r.lost.Store(true)
-		ids[r.ID()] = r
+		ids[r.id] = r
 	}
 	err := w.giveUp(ids, false)
 	for _, r := range ids {
@@ -161,19 +160,6 @@ func (w *worker) lose() error {
 type void struct{ error }
 
 func (*void) StartOver() {}
-
-// brokenState says that the stores of a task could not take over what was committed. Nothing is lost: it is in the
-// changelogs.
-type brokenState struct {
-	of  *running
-	err error
-}
-
-func (e *brokenState) Error() string {
-	return fmt.Sprintf("runtime: task %v: its state cannot be written: %v", e.of.ID(), e.err)
-}
-func (e *brokenState) Unwrap() error { return e.err }
-func (*brokenState) StartOver()      {}
 
 // startOver takes all tasks of the worker back to the last commit: the transaction, if there is one, is aborted, and
 // the tasks are restored to what was committed and begin there. Each time in a row it waits longer, until that has gone
@@ -198,18 +184,16 @@ func (w *worker) startOver(cause error) error {
 	if err := w.producer.Reset(); err != nil {
 		return err
 	}
-	var broken *brokenState
-	errors.As(cause, &broken)
 	var again rewound
 	for id, r := range w.tasks {
 		w.leave(r)
 		delete(w.tasks, id)
 		if r.lost.Load() {
-			w.closeBroken(r)
+			w.i.abandon(r, nil)
 			w.i.events.put(gone{r})
 			continue
 		}
-		bad := broken != nil && broken.of == r
+		bad := w.i.spoilt(cause, r.id)
 		if !bad {
 			if err := r.Rewind(); err != nil {
 				w.log.Warn("a task cannot be rewound, opening it again", "task", r.id, "error", err)
@@ -217,19 +201,11 @@ func (w *worker) startOver(cause error) error {
 			}
 		}
 		if bad {
-			w.closeBroken(r)
-			r.Task = nil
+			w.i.abandon(r, cause)
 		}
 		again.runs = append(again.runs, r)
 	}
 	again.pause = pause
 	w.i.events.put(again)
 	return nil
-}
-
-// closeBroken closes a task whose work is void anyway.
-func (w *worker) closeBroken(r *running) {
-	if err := w.i.closeTask(r.Task, false); err != nil {
-		w.log.Warn("trouble with closing a task that is given up", "task", r.ID(), "error", err)
-	}
 }

@@ -214,12 +214,7 @@ func (i *Instance) restart(e rewound) {
 // drop closes tasks that a worker let go of and nobody wants any more.
 func (i *Instance) drop(e rewound) {
 	for _, r := range e.runs {
-		if r.Task == nil {
-			continue
-		}
-		if err := i.closeTask(r.Task, false); err != nil {
-			i.log.Warn("trouble with a task that is given up", "task", r.id, "error", err)
-		}
+		i.abandon(r, nil)
 	}
 }
 
@@ -281,6 +276,9 @@ func (i *Instance) prepare(ctx context.Context, s *slot, offsets func() (map[ass
 			return
 		}
 		i.log.Warn("a task cannot be made ready, trying again", "task", s.id, "error", err, "pause", pause)
+		if s.run != nil && i.spoilt(err, s.id) {
+			i.abandon(s.run, err)
+		}
 		if !sleep(ctx, pause) {
 			return
 		}
@@ -344,7 +342,7 @@ func (i *Instance) openTask(id topology.TaskID) (*running, error) {
 		if errors.As(err, &corrupt) {
 			i.log.Error("a store cannot be read; it is put aside and restored in full", "task", id, "directory", corrupt.Dir, "error", err)
 			if err := putAside(corrupt.Dir); err != nil {
-				return nil, err
+				return nil, &store.DiskError{Dir: corrupt.Dir, Err: err}
 			}
 			continue
 		}
@@ -541,10 +539,8 @@ func (i *Instance) giveUp(ids []topology.TaskID, lost bool) {
 // closeUnplaced waits for the goroutine that prepares a task, and closes a task that no worker got.
 func (i *Instance) closeUnplaced(s *slot) {
 	<-s.ended
-	if s.worker == nil && s.run != nil && s.run.Task != nil {
-		if err := i.closeTask(s.run.Task, false); err != nil {
-			i.log.Warn("trouble with a task that was given up before it ran", "task", s.id, "error", err)
-		}
+	if s.worker == nil && s.run != nil {
+		i.abandon(s.run, nil)
 	}
 }
 

@@ -53,6 +53,9 @@ func (i *Instance) follow(ctx context.Context, s *slot) {
 			pause = 100 * time.Millisecond
 		}
 		i.log.Warn("a standby cannot be kept up to date, trying again", "task", s.id, "error", err, "pause", pause)
+		if s.run != nil && i.spoilt(err, s.id) {
+			i.abandon(s.run, err)
+		}
 		if !sleep(ctx, pause) {
 			return
 		}

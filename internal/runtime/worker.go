@@ -178,7 +178,7 @@ func (w *worker) turn(items []fetched) (busy bool, err error) {
 // receive gives what came to its task. What is for a task that is gone, or was started anew, is dropped.
 func (w *worker) receive(f fetched) error {
 	in := f.in
-	if r := w.tasks[in.of.ID()]; r != in.of {
+	if r := w.tasks[in.of.id]; r != in.of {
 		return nil
 	}
 	if f.err != nil {
@@ -286,7 +286,7 @@ func (w *worker) execute(o order) {
 func (w *worker) do(o order) (err error) {
 	switch {
 	case o.adopt != nil && o.abort:
-		err = w.i.closeTask(o.adopt.Task, false)
+		w.i.abandon(o.adopt, nil)
 	case o.adopt != nil:
 		w.adopt(o.adopt)
 	case o.stop:
@@ -317,9 +317,9 @@ func guard(f func() error) (err error) {
 
 // adopt takes a restored task and begins to read for it.
 func (w *worker) adopt(r *running) {
-	w.tasks[r.ID()] = r
+	w.tasks[r.id] = r
 	for _, c := range r.Changelogs() {
-		w.producer.Forget(c.Topic, r.ID().Partition)
+		w.producer.Forget(c.Topic, r.id.Partition)
 	}
 	r.out.to = w.producer
 	for _, in := range r.inputs {
@@ -352,7 +352,9 @@ func (w *worker) giveUp(tasks map[topology.TaskID]*running, commit bool) error {
 			continue // lost in the commit
 		}
 		delete(w.tasks, id)
-		err = errors.Join(err, w.i.closeTask(r.Task, commit && err == nil && !r.lost.Load()))
+		if e := w.i.closeTask(r.Task, commit && err == nil && !r.lost.Load()); e != nil {
+			w.log.Warn("trouble with closing a task; what it had not written to disk is restored", "task", id, "error", e)
+		}
 	}
 	return err
 }

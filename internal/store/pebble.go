@@ -50,7 +50,7 @@ type disk struct {
 // openDisk opens the engine in a directory, which it makes. A directory that cannot be read is a *CorruptError.
 func openDisk(dir string, r *Resources) (*disk, error) {
 	if err := r.fs.MkdirAll(dir, 0o750); err != nil {
-		return nil, err
+		return nil, &DiskError{dir, err}
 	}
 	d := &disk{dir: dir, settled: time.Now(), failed: make(chan struct{})}
 	opts := &pebble.Options{
@@ -87,7 +87,10 @@ func (d *disk) open(opts *pebble.Options) error {
 	}
 	opts.Lock = lock
 	if d.db, err = pebble.Open(d.dir, opts); err != nil {
-		if !environmental(err) && hasManifest(opts.FS, d.dir) {
+		switch {
+		case environmental(err):
+			err = &DiskError{d.dir, err}
+		case hasManifest(opts.FS, d.dir):
 			err = &CorruptError{d.dir, err}
 		}
 		return errors.Join(err, lock.Close())
@@ -115,7 +118,7 @@ func (d *disk) get(key, dst []byte) ([]byte, bool, error) {
 		return dst, false, nil
 	}
 	if err != nil {
-		return dst, false, d.corrupt(err)
+		return dst, false, d.trouble(err)
 	}
 	dst = append(dst, v...)
 	return dst, true, closer.Close()
@@ -133,18 +136,18 @@ func (d *disk) iterate(lo, hi []byte, first, next func(*pebble.Iterator) bool) i
 	return func(yield func(pair, error) bool) {
 		it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
 		if err != nil {
-			yield(pair{}, d.corrupt(err))
+			yield(pair{}, d.trouble(err))
 			return
 		}
 		for ok := first(it); ok; ok = next(it) {
 			v, err := it.ValueAndErr()
-			if !yield(pair{it.Key(), v}, d.corrupt(err)) || err != nil {
+			if !yield(pair{it.Key(), v}, d.trouble(err)) || err != nil {
 				it.Close()
 				return
 			}
 		}
 		if err := it.Close(); err != nil {
-			yield(pair{}, d.corrupt(err))
+			yield(pair{}, d.trouble(err))
 		}
 	}
 }
@@ -170,7 +173,7 @@ func (b *diskBatch) apply() error {
 		err = e
 	}
 	if err != nil {
-		return b.d.corrupt(err)
+		return b.d.trouble(err)
 	}
 	return b.d.applied(n)
 }
@@ -202,7 +205,7 @@ func (d *disk) settle() error {
 	d.pending, d.settled = 0, time.Now()
 	var err error
 	d.settling, err = d.db.AsyncFlush()
-	return d.corrupt(err)
+	return d.trouble(err)
 }
 
 // wait waits until the last settling has ended. It does not leave that to Pebble, which would try, and block, for ever
@@ -231,7 +234,7 @@ func (d *disk) fail(err error) {
 func (d *disk) failure() error {
 	select {
 	case <-d.failed:
-		return d.corrupt(fmt.Errorf("writing to %s: %w", d.dir, d.err))
+		return d.trouble(d.err)
 	default:
 		return nil
 	}
@@ -239,7 +242,7 @@ func (d *disk) failure() error {
 
 func (d *disk) empty() error {
 	if err := d.db.DeleteRange([]byte{0}, []byte{0xff}, pebble.NoSync); err != nil {
-		return d.corrupt(err)
+		return d.trouble(err)
 	}
 	return d.applied(1)
 }
@@ -255,12 +258,15 @@ func (d *disk) close() error {
 	return errors.Join(err, d.db.Close(), d.lock.Close())
 }
 
-// corrupt marks errors that mean that the data cannot be trusted.
-func (d *disk) corrupt(err error) error {
-	if err != nil && pebble.IsCorruptionError(err) {
+// trouble says what an error means: that the data cannot be trusted, or that the disk cannot be used.
+func (d *disk) trouble(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case pebble.IsCorruptionError(err):
 		return &CorruptError{d.dir, err}
 	}
-	return err
+	return &DiskError{d.dir, err}
 }
 
 // quiet drops Pebble's log: what goes wrong comes back as an error.

@@ -112,6 +112,25 @@ func (e *CorruptError) Error() string {
 
 func (e *CorruptError) Unwrap() error { return e.Err }
 
+// StartOver says that nothing is lost, and that it helps to begin again from the last commit.
+func (e *CorruptError) StartOver() {}
+
+// DiskError says that a store's files cannot be written or read for now: the disk is full, say. The store is to be closed
+// and opened again.
+type DiskError struct {
+	Dir string
+	Err error
+}
+
+func (e *DiskError) Error() string {
+	return fmt.Sprintf("the files in %s cannot be used: %v; nothing is lost, as the store's changelog has it all", e.Dir, e.Err)
+}
+
+func (e *DiskError) Unwrap() error { return e.Err }
+
+// StartOver says what that of CorruptError says.
+func (e *DiskError) StartOver() {}
+
 // ForeignError says that a directory holds another store, or one of a newer format.
 type ForeignError struct{ Dir, Want, Have string }
 
