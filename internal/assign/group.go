@@ -22,7 +22,7 @@ func Group(tasks []Task, members []Member, ends Ends, opt Options) Plan {
 	plan := Plan{Shares: make(map[string]Share, len(members)), Probe: placed.Probe}
 	for _, p := range processes {
 		for member, s := range c.split(p.ID, placed.Active[p.ID], placed.Standbys[p.ID]) {
-			plan.Shares[member] = c.holdBack(member, s)
+			plan.Shares[member] = c.holdBack(p.ID, member, s)
 		}
 	}
 	return plan
@@ -105,6 +105,7 @@ func (c *claims) processes() []Process {
 		for t := range c.owned[id] {
 			p.Owned = append(p.Owned, t)
 		}
+		sortTasks(p.Owned)
 		out = append(out, p)
 	}
 	slices.SortFunc(out, func(a, b Process) int { return slices.Compare(a.ID[:], b.ID[:]) })
@@ -158,8 +159,9 @@ func (c *claims) filter(ids []topology.TaskID, stateful bool) (out []topology.Ta
 	return out
 }
 
-// holdBack divides what the member shall have into what it can have now and what it has to wait for.
-func (c *claims) holdBack(member string, given Share) Share {
+// holdBack divides what the member shall have into what it can have now and what it has to wait for. No standby is kept
+// for a task that another member of the same process runs until then: they would share a directory.
+func (c *claims) holdBack(process ProcessID, member string, given Share) Share {
 	s := Share{Standbys: given.Standbys}
 	for _, id := range given.Tasks {
 		if c.free(id, member) {
@@ -167,7 +169,7 @@ func (c *claims) holdBack(member string, given Share) Share {
 			continue
 		}
 		s.Later = append(s.Later, id)
-		if c.tasks[id].Stateful && c.has(member, id) {
+		if _, here := c.owned[process][id]; c.tasks[id].Stateful && !here && c.has(member, id) {
 			s.Standbys = append(s.Standbys, id)
 		}
 	}

@@ -217,6 +217,79 @@ func TestOlderClaims(t *testing.T) {
 	}
 }
 
+// Where processes have several members, each has its part of what its process is given: no task or standby is with two of
+// them, no standby where a member of the same process runs the task, and at rest the members of a process are balanced.
+func TestMembersShareAlike(t *testing.T) {
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 6))
+		w := newWorld(makeTasks(r, r.IntN(30)))
+		w.opt.Standbys = r.IntN(3)
+		w.write(int64(r.IntN(2)) * 50_000)
+		for p := range 3 {
+			for n := range 1 + r.IntN(3) {
+				w.enter(Member{ID: fmt.Sprintf("p%d-%d", p, n), Process: ProcessID{byte(p)}, Workers: 1})
+			}
+			for round := 0; ; round++ {
+				plan, again := w.rebalance()
+				w.checkMembers(t, plan)
+				for member, share := range plan.Shares {
+					w.catchUp(member, share)
+				}
+				if !again && !plan.Probe {
+					w.checkLevel(t, plan)
+					break
+				}
+				if round > 60 {
+					t.Fatalf("seed %d: the group does not come to rest", seed)
+				}
+			}
+		}
+	}
+}
+
+// checkMembers holds that nothing is twice where it must be once.
+func (w *world) checkMembers(t *testing.T, plan Plan) {
+	t.Helper()
+	given := make(map[topology.TaskID]int)
+	type copyAt struct {
+		process ProcessID
+		task    topology.TaskID
+	}
+	copies := make(map[copyAt]int)
+	for _, m := range w.members {
+		share := plan.Shares[m.ID]
+		for _, id := range slices.Concat(share.Tasks, share.Later) {
+			given[id]++
+		}
+		for _, id := range slices.Concat(share.Tasks, share.Standbys) {
+			copies[copyAt{m.Process, id}]++
+		}
+	}
+	for _, task := range w.tasks {
+		if given[task.ID] != 1 {
+			t.Fatalf("%v is given %d times", task.ID, given[task.ID])
+		}
+	}
+	for at, n := range copies {
+		if n > 1 {
+			t.Fatalf("%v is at the process %v %d times", at.task, at.process, n)
+		}
+	}
+}
+
+// checkLevel holds that the members of one process have as many tasks, and as many tasks and standbys, each.
+func (w *world) checkLevel(t *testing.T, plan Plan) {
+	t.Helper()
+	for _, a := range w.members {
+		for _, b := range w.members {
+			x, y := plan.Shares[a.ID], plan.Shares[b.ID]
+			if a.Process == b.Process && (len(x.Tasks) > len(y.Tasks)+1 || len(x.Tasks)+len(x.Standbys) > len(y.Tasks)+len(y.Standbys)+1) {
+				t.Fatalf("%s has %v, %s has %v", a.ID, x, b.ID, y)
+			}
+		}
+	}
+}
+
 // Several members of one process, as Java's stream threads are, share what the process gets.
 func TestMembersOfOneProcess(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))

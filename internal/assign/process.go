@@ -71,7 +71,8 @@ func newPlanner(tasks []Task, processes []Process, ends Ends, opt Options) *plan
 	pl := &planner{opt: opt, ends: ends, procs: slices.Clone(processes)}
 	slices.SortFunc(pl.procs, func(a, b Process) int { return slices.Compare(a.ID[:], b.ID[:]) })
 	for i := range pl.procs {
-		pl.procs[i].Workers = max(pl.procs[i].Workers, 1)
+		p := &pl.procs[i]
+		p.Workers, p.Owned = max(p.Workers, 1), sortTasks(slices.Clone(p.Owned))
 	}
 	for _, t := range tasks {
 		if t.Stateful {
@@ -110,7 +111,7 @@ func (pl *planner) target() {
 	}
 	bound(bins, len(pl.tasks)+len(pl.rest))
 	pl.at = spreadTasks(pl.rest, bins, func(t, p int) int64 {
-		if slices.Contains(pl.procs[p].Owned, pl.rest[t]) {
+		if pl.procs[p].owns(pl.rest[t]) {
 			return 0
 		}
 		return costMove

@@ -16,6 +16,8 @@ type standing struct {
 
 // standings returns how each process stands to a stateful task. Where the ends of the task's changelogs are not known
 // only the most advanced state counts as caught up: the task stays where it is, or goes where it is best off.
+//
+// What the processes own is in order.
 func standings(id topology.TaskID, processes []Process, ends Ends, acceptable int64) []standing {
 	end, known := ends[id]
 	if !known {
@@ -23,13 +25,13 @@ func standings(id topology.TaskID, processes []Process, ends Ends, acceptable in
 		for _, p := range processes {
 			end = max(end, p.Sums[id])
 		}
-		if slices.ContainsFunc(processes, func(p Process) bool { return p.Sums[id] == SumRunning || slices.Contains(p.Owned, id) }) {
+		if slices.ContainsFunc(processes, func(p Process) bool { return p.Sums[id] == SumRunning || p.owns(id) }) {
 			end++ // more than any that does not run it
 		}
 	}
 	out := make([]standing, len(processes))
 	for i, p := range processes {
-		s := standing{runs: slices.Contains(p.Owned, id), lag: end}
+		s := standing{runs: p.owns(id), lag: end}
 		sum := p.Sums[id]
 		switch {
 		case sum == SumRunning, s.runs && !known:
@@ -41,6 +43,11 @@ func standings(id topology.TaskID, processes []Process, ends Ends, acceptable in
 		out[i] = s
 	}
 	return out
+}
+
+func (p *Process) owns(id topology.TaskID) bool {
+	_, found := slices.BinarySearchFunc(p.Owned, id, topology.TaskID.Compare)
+	return found
 }
 
 // Costs of a task at a process, for spread. A state that is not caught up outweighs any number of tasks that move
