@@ -227,6 +227,7 @@ func (a *App) runtimeConfig() runtime.Config {
 		StartTimeout:   c.connectTimeout + time.Minute,
 		CommitInterval: c.commitInterval, CatchUpInterval: c.catchUpInterval, CommitTimeout: c.rebalanceTimeout, TaskTimeout: c.taskTimeout, PurgeInterval: c.purgeInterval, CleanupDelay: c.cleanupDelay,
 		RevokeTimeout: c.rebalanceTimeout, ShutdownTimeout: c.shutdownTimeout,
+		Uncaught: c.uncaught,
 		OnState: func(old, now State) {
 			a.metrics.State(old.String(), now.String())
 			if c.onState != nil {

@@ -60,6 +60,7 @@ type appConfig struct {
 	onState           func(old, now State)
 	onRestore         func(RestoreEvent)
 	onStandby         func(RestoreEvent)
+	uncaught          func(error) Reaction
 	fetchBytes        int
 	fetchPartitionMax int
 	stayInGroup       bool

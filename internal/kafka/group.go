@@ -22,7 +22,7 @@ type GroupConfig struct {
 	Group      string // the application id
 	InstanceID string // of a static member (KIP-345), or empty
 	Process    assign.ProcessID
-	Workers    int
+	Workers    int           // to begin with
 	Topics     []string      // what the application reads, repartition topics included, sorted
 	Tasks      []assign.Task // of the whole application
 	Sums       func() map[topology.TaskID]int64
@@ -49,12 +49,16 @@ type Group struct {
 	log    *slog.Logger
 	unique int8
 	tasks  []topology.TaskID // what this member runs, as far as the group knows
+	rejoin chan struct{}     // cap 1: the member has something to say that a rebalance must hear
 
 	mu struct {
 		sync.Mutex
 		member     string
 		generation int32
 		term       int // counts how often the membership was lost
+		workers    int
+		shutdown   bool // all members are to shut down
+		expelled   bool // a commit was refused, so the member is to join anew
 	}
 }
 
@@ -67,8 +71,8 @@ const (
 
 // NewGroup makes a membership; it begins with Run.
 func NewGroup(client *Client, cfg GroupConfig) *Group {
-	g := &Group{client: client, cfg: cfg, log: cfg.Log}
-	g.mu.generation = -1
+	g := &Group{client: client, cfg: cfg, log: cfg.Log, rejoin: make(chan struct{}, 1)}
+	g.mu.generation, g.mu.workers = -1, cfg.Workers
 	return g
 }
 
@@ -86,6 +90,29 @@ type Events = struct {
 	// Lost is called when the group has gone on without this member: others may run its tasks by now, and nothing of
 	// them may be committed.
 	Lost func()
+}
+
+// SetWorkers tells the group that the member has another number of workers, so that it is given as many tasks.
+func (g *Group) SetWorkers(n int) {
+	g.mu.Lock()
+	g.mu.workers = n
+	g.mu.Unlock()
+	g.wantRejoin()
+}
+
+// ShutDownAll asks all members to shut down, this one among them: Run returns then (SHUTDOWN_APPLICATION, KIP-671).
+func (g *Group) ShutDownAll() {
+	g.mu.Lock()
+	g.mu.shutdown = true
+	g.mu.Unlock()
+	g.wantRejoin()
+}
+
+func (g *Group) wantRejoin() {
+	select {
+	case g.rejoin <- struct{}{}:
+	default:
+	}
 }
 
 // Run joins the group and stays in it until ctx ends, which is not an error. It does not leave: see Leave.
@@ -156,6 +183,7 @@ func (g *Group) lost(lost func(), unknown bool) {
 	g.mu.Lock()
 	g.mu.generation = -1
 	g.mu.term++
+	g.mu.expelled = false
 	if unknown {
 		g.mu.member = ""
 	}
@@ -275,8 +303,13 @@ func (g *Group) subscription(generation int32) []byte {
 	g.unique++
 	info := assign.Subscription{
 		Process: g.cfg.Process, Endpoint: g.cfg.Endpoint, Sums: g.cfg.Sums(), Unique: g.unique,
-		Tags: map[string]string{workersTag: fmt.Sprint(g.cfg.Workers)},
 	}
+	g.mu.Lock()
+	info.Tags = map[string]string{workersTag: fmt.Sprint(g.mu.workers)}
+	if g.mu.shutdown {
+		info.Err = assign.ErrShutdownRequest
+	}
+	g.mu.Unlock()
 	maps.Copy(info.Tags, g.cfg.Tags)
 	meta := kmsg.NewConsumerMemberMetadata()
 	meta.Version, meta.Topics, meta.Generation = 3, g.cfg.Topics, generation
@@ -358,6 +391,14 @@ func (g *Group) beat(ctx context.Context, at int64) error {
 		case <-ctx.Done():
 			return nil
 		case <-rebalance:
+			return nil
+		case <-g.rejoin:
+			g.mu.Lock()
+			expelled := g.mu.expelled
+			g.mu.Unlock()
+			if expelled {
+				return kerr.UnknownMemberID
+			}
 			return nil
 		case <-time.After(pause):
 		}

@@ -42,12 +42,24 @@ func (g *Group) Commit(ctx context.Context, offsets map[assign.TopicPartition]Co
 	term := g.term()
 	err := retry(ctx, g.commitAgain, func() error { return g.commit(ctx, term, offsets) })
 	if errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.UnknownMemberID) {
-		return &NotMember{err}
+		return g.expelled(term, err)
 	}
 	if err != nil {
 		return meaning(fmt.Errorf("kafka: committing offsets of group %q: %w", g.cfg.Group, err))
 	}
 	return nil
+}
+
+// expelled notes that the broker does not take a commit of the member, so that it joins anew even if it hears nothing of
+// that otherwise.
+func (g *Group) expelled(term int, err error) error {
+	g.mu.Lock()
+	if g.mu.term == term {
+		g.mu.expelled = true
+	}
+	g.mu.Unlock()
+	g.wantRejoin()
+	return &NotMember{err}
 }
 
 // commitAgain says whether a commit is tried again. An illegal generation can mean that a rebalance ended that this

@@ -141,7 +141,7 @@ func (g *Group) commitIn(ctx context.Context, p *Producer, offsets map[assign.To
 		return nil
 	}
 	if errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.UnknownMemberID) {
-		return &NotMember{err}
+		return g.expelled(term, err)
 	}
 	p.fail(fmt.Errorf("kafka: committing offsets of group %q in a transaction: %w", g.cfg.Group, err))
 	return *p.failed.Load()

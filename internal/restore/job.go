@@ -141,8 +141,8 @@ func (j *job) run(ctx context.Context) error {
 			continue
 		}
 		for _, f := range batch {
-			if ctx.Err() != nil {
-				return ctx.Err()
+			if err := j.gate(ctx); err != nil {
+				return err
 			}
 			if f.of.done || f.attempt != f.of.attempt {
 				continue
@@ -153,6 +153,13 @@ func (j *job) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (j *job) gate(ctx context.Context) error {
+	if j.r.cfg.Gate == nil {
+		return ctx.Err()
+	}
+	return j.r.cfg.Gate(ctx)
 }
 
 func (j *job) done() bool {

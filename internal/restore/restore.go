@@ -69,6 +69,9 @@ type Config struct {
 
 	Log *slog.Logger
 
+	// Gate, where not nil, is waited for before each batch: it is how restores are paused.
+	Gate func(ctx context.Context) error
+
 	// Observe, where not nil, is told of each store's restore: when it begins, after each batch, and when it ends. It
 	// is called from several goroutines.
 	Observe func(Progress)

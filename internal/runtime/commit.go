@@ -27,7 +27,7 @@ func (w *worker) interval(now time.Time) time.Duration {
 	behind := int64(0)
 	for _, r := range w.tasks {
 		for _, in := range r.inputs {
-			behind += in.lag + int64(in.held)
+			behind += in.lag.Load() + int64(in.held)
 		}
 	}
 	catchUp := time.Duration(float64(behind) / float64(max(w.processed, 1)) * float64(since))
@@ -74,7 +74,7 @@ func (w *worker) commit() error {
 	for _, r := range needed {
 		for _, in := range r.inputs {
 			if c, ok := offsets[in.part]; ok {
-				in.stored = c.Offset
+				in.stored.Store(c.Offset)
 			}
 		}
 		partition := r.id.Partition
@@ -114,7 +114,7 @@ func (w *worker) needed() (needed []*running, err error) {
 // passed says whether the task came past something that is no record, a transaction's marker say, since the last commit:
 // that is committed too, or the end of a topic would seem never to be reached (StreamTask.commitNeeded).
 func (r *running) passed() bool {
-	return slices.ContainsFunc(r.inputs, func(in *input) bool { return in.held == 0 && in.next > in.stored })
+	return slices.ContainsFunc(r.inputs, func(in *input) bool { return in.held == 0 && in.next > in.stored.Load() })
 }
 
 // offsets collects what is to be committed. Where a task has processed all that it has, that is up to the position of
@@ -130,7 +130,7 @@ func (w *worker) offsets(tasks []*running) (offsets map[assign.TopicPartition]Co
 			if in.held == 0 {
 				c.Offset = max(c.Offset, in.next)
 			}
-			if _, ok := news[in.part.Topic]; !ok && c.Offset == in.stored && !w.producer.InTransaction() {
+			if _, ok := news[in.part.Topic]; !ok && c.Offset == in.stored.Load() && !w.producer.InTransaction() {
 				continue
 			}
 			offsets[in.part] = Committed(c)
@@ -166,7 +166,7 @@ func (*void) StartOver() {}
 // on for as long as the application allows; then the cause is returned.
 func (w *worker) startOver(cause error) error {
 	now := time.Now()
-	if w.failing.IsZero() || now.Sub(w.failed) > w.i.cfg.TaskTimeout/2 { // the last time was another trouble
+	if w.failing.IsZero() || now.Sub(w.failed) > w.pause+w.i.cfg.TaskTimeout/2 { // the last time was another trouble
 		w.failures, w.failing = 0, now
 	}
 	w.failed = now
@@ -175,12 +175,11 @@ func (w *worker) startOver(cause error) error {
 		return fmt.Errorf("runtime: worker %d could not commit for %v, %d times in a row (option TaskTimeout): %w",
 			w.number, since.Round(time.Second), w.failures, cause)
 	}
-	pause := time.Duration(0)
-	if w.failures > 1 {
-		pause = min(100*time.Millisecond<<min(w.failures-2, 10), 10*time.Second)
+	if w.pause = 0; w.failures > 1 {
+		w.pause = min(100*time.Millisecond<<min(w.failures-2, 10), 10*time.Second)
 	}
 	w.log.Warn("what was done since the last commit is void; starting over from there", "tasks", len(w.tasks), "error", cause,
-		"times", w.failures, "pause", pause)
+		"times", w.failures, "pause", w.pause)
 	if err := w.producer.Reset(); err != nil {
 		return err
 	}
@@ -205,7 +204,7 @@ func (w *worker) startOver(cause error) error {
 		}
 		again.runs = append(again.runs, r)
 	}
-	again.pause = pause
+	again.pause = w.pause
 	w.i.events.put(again)
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/internal/metrics"
@@ -43,6 +44,7 @@ type Config struct {
 	RevokeTimeout   time.Duration // how long a rebalance waits for a worker to give a task up
 	ShutdownTimeout time.Duration
 
+	Uncaught  func(error) Reaction // nil: the instance shuts down
 	OnState   func(old, new State)
 	OnRestore func(restore.Progress)
 	Metrics   *metrics.Recorder
@@ -76,8 +78,11 @@ type Instance struct {
 	stores   *store.Resources
 	workers  []*worker
 	slots    map[topology.TaskID]*slot
-	assigned bool // the group has answered once
-	stuck    bool // a worker did not stop: it still uses what it has
+	assigned bool  // the group has answered, and we are in it
+	fatal    error // why the application ends
+	gate     gate
+	serving  atomic.Bool // the main loop takes events
+	stuck    bool        // a worker did not stop: it still uses what it has
 
 	changelogSource Source
 	closeChangelogs func()
@@ -266,7 +271,10 @@ func (i *Instance) serve(ctx context.Context) error {
 		defer close(memberEnded)
 		memberErr = i.member.Run(memberCtx, i.memberEvents())
 	}()
+	i.serving.Store(true)
 	err := i.loop(ctx, memberEnded)
+	i.serving.Store(false)
+	err = errors.Join(i.fatal, err)
 	i.ending(err)
 	closeErr := i.closeAll(!errors.Is(err, errMember))
 	leave()

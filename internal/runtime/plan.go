@@ -44,10 +44,11 @@ type (
 		runs  []*running
 		pause time.Duration
 	}
-	// failed: a worker met an error that is the end of the instance.
+	// failed: a worker met an error that is the end of the instance, or of the application.
 	failed struct {
-		w   *worker
-		err error
+		w           *worker
+		err         error
+		application bool
 	}
 )
 
@@ -105,6 +106,7 @@ func (i *Instance) handle(e any) error {
 		i.giveUp(e.ids, false)
 	case lost:
 		defer close(e.done)
+		i.assigned = false
 		i.becomeRebalancing()
 		i.giveUp(i.active(), true)
 	case assigned:
@@ -130,8 +132,18 @@ func (i *Instance) handle(e any) error {
 	case rewound:
 		i.restart(e)
 		i.settle()
+	case resumed:
+		for _, w := range i.workers {
+			w.orders.put(order{wake: true, done: make(chan struct{})})
+		}
+	case resize:
+		return i.resize(e)
+	case opened:
+		i.opened(e)
+	case inspect:
+		e.answer <- i.status()
 	case failed:
-		return e.err
+		return i.failed(e)
 	}
 	return nil
 }
@@ -307,7 +319,8 @@ func (i *Instance) prepareTask(ctx context.Context, s *slot, offsets func() (map
 			t.Absent(topic)
 			continue
 		}
-		in := &input{of: r, part: p, next: at.offset, stored: at.offset, purged: i.isRepartition(topic)}
+		in := &input{of: r, part: p, next: at.offset, purged: i.isRepartition(topic)}
+		in.stored.Store(at.offset)
 		committed[topic] = task.Committed(at.Committed)
 		r.inputs = append(r.inputs, in)
 	}
@@ -453,6 +466,21 @@ func (i *Instance) changelogs(t *task.Task, starts map[assign.TopicPartition]sta
 	return logs
 }
 
+// failed says whether an error of a worker ends the instance at once. If the whole application is to end, the others
+// are told first, and this one ends as they do.
+func (i *Instance) failed(e failed) error {
+	if !e.application {
+		return e.err
+	}
+	if i.fatal == nil {
+		i.log.Error("asking all instances to shut down", "error", e.err)
+		i.fatal = e.err
+		i.member.ShutDownAll()
+		time.AfterFunc(i.cfg.ShutdownTimeout, func() { i.events.put(failed{err: errors.New("runtime: the group did not answer")}) })
+	}
+	return nil
+}
+
 // place hands a task to the worker with the fewest.
 func (i *Instance) place(s *slot) {
 	if i.slots[s.id] != s { // given up between
@@ -479,14 +507,9 @@ func (i *Instance) level() {
 				break
 			}
 		}
-		o := order{hand: s.id, done: make(chan struct{}), handed: new(*running)}
-		from.orders.put(o)
-		<-o.done
-		if *o.handed == nil { // it failed, or lost the task; an event says so
+		if !i.hand(s) {
 			return
 		}
-		from.load--
-		i.place(s)
 	}
 }
 
@@ -555,7 +578,7 @@ func (i *Instance) newRestorer() *restore.Restorer {
 			wg.Wait()
 			return first, next, errors.Join(err, err2)
 		},
-		Limits: i.committedOffsets, LimitInterval: i.cfg.CommitInterval,
+		Gate: i.gate.wait, Limits: i.committedOffsets, LimitInterval: i.cfg.CommitInterval,
 		Observe: func(p restore.Progress) {
 			i.notePosition(p)
 			if !p.Standby {

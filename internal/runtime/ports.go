@@ -47,6 +47,10 @@ type Membership interface {
 	// up, Assigned gets all tasks that the instance runs and keeps a standby of from then on, Lost says that others may
 	// run them.
 	Run(ctx context.Context, events MemberEvents) error
+	// SetWorkers tells the group that the instance has another number of workers.
+	SetWorkers(n int)
+	// ShutDownAll asks all members to shut down; Run returns an error then.
+	ShutDownAll()
 	// Leave tells the group that the instance is gone.
 	Leave(ctx context.Context) error
 	// FenceAbsent ends transactions that processes left open which are not in the group any more: nobody reads past

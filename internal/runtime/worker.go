@@ -28,7 +28,8 @@ type worker struct {
 	failures   int       // how often in a row it had to start over
 	failing    time.Time // since when; zero: it does not
 	failed     time.Time // when it had to the last time
-	processed  int       // records since the last commit
+	pause      time.Duration
+	processed  int // records since the last commit
 
 	load int // tasks it has or is about to get; of the main loop
 }
@@ -56,11 +57,11 @@ type input struct {
 		Done(n int)
 		Close()
 	}
-	next   int64 // the offset after what the task was given
-	stored int64 // what was committed last
-	lag    int64 // records that the broker has beyond that
-	held   int   // records that the task has in its queue
-	purged bool  // it is a repartition topic: what is committed is deleted
+	next   int64        // the offset after what the task was given
+	stored atomic.Int64 // what was committed last
+	lag    atomic.Int64 // records that the broker has beyond next
+	held   int          // records that the task has in its queue
+	purged bool         // it is a repartition topic: what is committed is deleted
 }
 
 // fetched is what came for an input.
@@ -76,6 +77,7 @@ type order struct {
 	adopt  *running          // take this task and read its inputs from where they say
 	giveUp []topology.TaskID // commit and close these
 	hand   topology.TaskID   // commit this and hand it over, to be adopted by another
+	wake   bool              // look again at what there is to do
 	stop   bool              // give up everything and end
 	abort  bool              // with stop, or giveUp: commit nothing
 	handed **running         // the answer to hand; nil if it has no such task
@@ -112,8 +114,7 @@ func (w *worker) run() {
 			return err
 		})
 		clear(items)
-		if err = w.cope(err); err != nil {
-			w.i.events.put(failed{w, err})
+		if w.cope(err) != nil {
 			w.follow()
 			return
 		}
@@ -124,12 +125,42 @@ func (w *worker) run() {
 	}
 }
 
-// cope deals with an error: it starts over, where that helps. Else the error comes back.
+// cope deals with an error: it starts over, where that helps or the application asks for it. Else the error is the end
+// of the worker; the main loop is told, and it comes back.
 func (w *worker) cope(err error) error {
-	if err != nil && startOver(err) {
-		return w.startOver(err)
+	if err == nil {
+		return nil
 	}
+	reaction := ReplaceWorker
+	if !startOver(err) {
+		reaction = w.i.uncaught(err)
+	}
+	if reaction == ReplaceWorker {
+		again := guard(func() error { return w.startOver(err) })
+		if again == nil {
+			return nil
+		}
+		err = again
+	}
+	w.i.events.put(failed{w, err, reaction == ShutDownApplication})
 	return err
+}
+
+// Reaction is what becomes of an instance after an error of a worker that nothing else dealt with.
+type Reaction uint8
+
+// The reactions.
+const (
+	ShutDownInstance    Reaction = iota // this instance ends with the error
+	ReplaceWorker                       // the worker begins again from the last commit
+	ShutDownApplication                 // all instances end
+)
+
+func (i *Instance) uncaught(err error) Reaction {
+	if i.cfg.Uncaught == nil {
+		return ShutDownInstance
+	}
+	return i.cfg.Uncaught(err)
 }
 
 // follow obeys orders after a failure: nothing of this worker can be committed any more.
@@ -154,6 +185,9 @@ func (w *worker) turn(items []fetched) (busy bool, err error) {
 	}
 	n := 0
 	for _, r := range w.tasks {
+		if w.i.Paused() {
+			break
+		}
 		m, err := r.Process(batchSize, now)
 		n += m
 		w.release(r)
@@ -192,9 +226,10 @@ func (w *worker) receive(f fetched) error {
 		}
 		w.i.metrics.Polled(w.number, len(f.records))
 	}
-	in.lag = max(0, f.end-f.next)
-	in.of.Lag(in.part.Topic, in.lag)
-	w.i.metrics.Lag(in.part, in.lag)
+	lag := max(0, f.end-f.next)
+	in.lag.Store(lag)
+	in.of.Lag(in.part.Topic, lag)
+	w.i.metrics.Lag(in.part, lag)
 	return nil
 }
 
@@ -275,16 +310,15 @@ func (w *worker) obey(wait time.Duration, busy bool) (stop bool) {
 	return false
 }
 
-// execute does what an order says and answers it. An error goes to the main loop too, which ends the instance.
+// execute does what an order says and answers it.
 func (w *worker) execute(o order) {
 	defer close(o.done)
-	if err := guard(func() error { return w.cope(w.do(o)) }); err != nil {
-		w.i.events.put(failed{w, err})
-	}
+	w.cope(guard(func() error { return w.do(o) })) // the main loop hears of it
 }
 
 func (w *worker) do(o order) (err error) {
 	switch {
+	case o.wake:
 	case o.adopt != nil && o.abort:
 		w.i.abandon(o.adopt, nil)
 	case o.adopt != nil:

@@ -327,10 +327,19 @@ func TestDiskLocked(t *testing.T) {
 
 // A disk that is full is an error of the batches that come after, and of close; nothing hangs.
 func TestDiskFull(t *testing.T) {
+	t.Run("tables", func(t *testing.T) {
+		testDiskFull(t, func(name string) bool { return filepath.Ext(name) == ".sst" })
+	})
+	t.Run("manifest", func(t *testing.T) {
+		testDiskFull(t, func(name string) bool { return strings.HasPrefix(name, "MANIFEST") })
+	})
+}
+
+func testDiskFull(t *testing.T, fails func(name string) bool) {
 	var full atomic.Bool
 	r := testResources(t, Limits{})
 	r.fs = errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if full.Load() && filepath.Ext(op.Path) == ".sst" && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+		if full.Load() && fails(filepath.Base(op.Path)) && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
 			return &os.PathError{Op: "write", Path: op.Path, Err: syscall.ENOSPC}
 		}
 		return nil

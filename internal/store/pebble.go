@@ -54,7 +54,7 @@ func openDisk(dir string, r *Resources) (*disk, error) {
 	}
 	d := &disk{dir: dir, settled: time.Now(), failed: make(chan struct{})}
 	opts := &pebble.Options{
-		FS: r.fs, Cache: r.blocks, FileCache: r.files, Logger: quiet{},
+		FS: r.fs, Cache: r.blocks, FileCache: r.files, Logger: quiet{d},
 		EventListener: &pebble.EventListener{
 			DataCorruption:  func(pebble.DataCorruptionInfo) {}, // whoever reads gets the error; by default the process ends
 			BackgroundError: d.fail,
@@ -270,10 +270,22 @@ func (d *disk) trouble(err error) error {
 }
 
 // quiet drops Pebble's log: what goes wrong comes back as an error.
-type quiet struct{}
+type quiet struct{ d *disk }
 
 func (quiet) Infof(string, ...any)  {}
 func (quiet) Errorf(string, ...any) {}
-func (quiet) Fatalf(format string, args ...any) {
+
+// Fatalf would end the process. Where the manifest cannot be written, on a full disk say, Pebble gives an error back after
+// it, and the engine is not used any more but to be closed; opening it again finds what the manifest had before.
+func (q quiet) Fatalf(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); strings.HasPrefix(text, "MANIFEST") {
+		for _, a := range args {
+			if err, ok := a.(error); ok {
+				q.d.fail(err)
+			}
+		}
+		q.d.fail(errors.New(text))
+		return
+	}
 	pebble.DefaultLogger.Fatalf(format, args...)
 }
