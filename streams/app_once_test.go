@@ -88,7 +88,7 @@ func TestAppExactlyOnce(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s %s", c.key.Name(), c.err.Message), func(t *testing.T) {
 			t.Parallel()
-			cluster := fakeCluster(t, kfake.SeedTopics(2, "in", "out"))
+			cluster := fakeCluster(t, kfake.SeedTopics(2, "in", "out"), briefSessions)
 			var seen atomic.Int64
 			cluster.Fault(kfake.Fault{Keys: []kmsg.Key{c.key}, Err: c.err, Count: 3, When: func(req kmsg.Request) bool {
 				if p, ok := req.(*kmsg.ProduceRequest); ok && p.TransactionID == nil {
@@ -96,7 +96,7 @@ func TestAppExactlyOnce(t *testing.T) {
 				}
 				return seen.Add(1)%4 == 2
 			}})
-			p := start(t, cluster, runningTopology(t), streams.ExactlyOnce(), streams.CommitInterval(20*time.Millisecond))
+			p := start(t, cluster, runningTopology(t), streams.ExactlyOnce(), streams.CommitInterval(20*time.Millisecond), streams.SessionTimeout(time.Second))
 			p.await(streams.StateRunning)
 			for range 10 {
 				feed(t, cluster, "in", words(40, 8)...)

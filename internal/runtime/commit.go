@@ -82,6 +82,7 @@ func (w *worker) commit() error {
 		if err != nil {
 			return err
 		}
+		w.i.noteCommitted(r.Task)
 	}
 	w.i.purge.committed(purge)
 	w.i.metrics.Committed(w.number, time.Since(began))

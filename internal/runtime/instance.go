@@ -97,6 +97,7 @@ type Instance struct {
 		sync.Mutex
 		running   map[topology.TaskID]bool
 		positions map[topology.TaskID]map[string]int64 // of what is restored or a standby, by store
+		noted     map[topology.TaskID]time.Time        // when that was written to the state directory
 	}
 }
 
@@ -118,6 +119,7 @@ func New(cfg Config, ports Ports) *Instance {
 	}
 	i.background.Context, i.background.cancel = context.WithCancel(context.Background())
 	i.sums.running, i.sums.positions = make(map[topology.TaskID]bool), make(map[topology.TaskID]map[string]int64)
+	i.sums.noted = make(map[topology.TaskID]time.Time)
 	return i
 }
 
@@ -243,6 +245,7 @@ func (i *Instance) setRunning(id topology.TaskID, is bool) {
 	i.sums.Lock()
 	defer i.sums.Unlock()
 	delete(i.sums.positions, id)
+	delete(i.sums.noted, id)
 	if is {
 		i.sums.running[id] = true
 	} else {
@@ -258,6 +261,51 @@ func (i *Instance) notePosition(p restore.Progress) {
 		i.sums.positions[p.Task] = make(map[string]int64)
 	}
 	i.sums.positions[p.Task][p.Store] = p.Position
+	if p.Standby && i.noteDue(p.Task) {
+		sum := int64(0)
+		for _, next := range i.sums.positions[p.Task] {
+			sum += next
+		}
+		i.dir.NotePositions(p.Task, sum)
+	}
+}
+
+// noteInterval is how often it is noted how far the state of a task goes, for the case that the process is killed: then
+// the group is told so when it is back. It need not be exact, as the stores know it themselves.
+const noteInterval = 5 * time.Second
+
+// noteDue says whether it is time for that; i.sums is locked.
+func (i *Instance) noteDue(id topology.TaskID) bool {
+	now := time.Now()
+	if now.Sub(i.sums.noted[id]) < noteInterval {
+		return false
+	}
+	i.sums.noted[id] = now
+	return true
+}
+
+// noteCommitted notes how far the state of a task is that was committed.
+func (i *Instance) noteCommitted(t *task.Task) {
+	i.sums.Lock()
+	due := i.noteDue(t.ID())
+	i.sums.Unlock()
+	if !due {
+		return
+	}
+	if sum, known := positionSum(t); known {
+		i.dir.NotePositions(t.ID(), sum)
+	}
+}
+
+// positionSum adds up how far the stores of a task go in their changelogs.
+func positionSum(t *task.Task) (sum int64, known bool) {
+	known = true
+	for _, c := range t.Changelogs() {
+		next, ok := c.Store.Position()
+		known = known && ok
+		sum += max(next, 0)
+	}
+	return sum, known
 }
 
 // serve joins the group and runs until ctx ends or something fails. The membership goes on while the tasks are committed
@@ -396,12 +444,7 @@ func (i *Instance) end() error {
 
 // closeTask closes a task and notes how far its state goes.
 func (i *Instance) closeTask(t *task.Task, clean bool) error {
-	sum, known := int64(0), true
-	for _, c := range t.Changelogs() {
-		next, ok := c.Store.Position()
-		known = known && ok
-		sum += max(next, 0)
-	}
+	sum, known := positionSum(t)
 	id := t.ID()
 	i.setRunning(id, false)
 	if err := t.Close(clean); err != nil {
