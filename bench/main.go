@@ -16,6 +16,8 @@
 //
 // The baseline is a directory with a Maven project whose class bench.Bench takes the arguments that bench/app takes and
 // prints the lines that it prints; without one Millrace runs alone.
+//
+// The workload R is recovery: see recoveryMeasures. It is best run with as many keys as records.
 package main
 
 import (
@@ -109,7 +111,13 @@ func (b *bench) run(ctx context.Context) (err error) {
 		for _, w := range b.workloads {
 			for _, g := range b.guarantees {
 				for _, i := range implementations {
-					if err := b.once(ctx, w, g, i, run); err != nil {
+					measure := b.once
+					if w == recoveryName {
+						measure = func(ctx context.Context, _, g string, i implementation, run int) error {
+							return b.recovery(ctx, g, i, run)
+						}
+					}
+					if err := measure(ctx, w, g, i, run); err != nil {
 						return fmt.Errorf("%s by %s: %w", w, i.name, err)
 					}
 				}
@@ -280,13 +288,17 @@ func (b *bench) report() error {
 	}
 	for _, w := range b.workloads {
 		for _, g := range b.guarantees {
-			for _, m := range measures {
+			of := measures
+			if w == recoveryName {
+				of = recoveryMeasures
+			}
+			for _, m := range of {
 				if err := print(b.compare(w, g, m, func(by string) float64 { return b.median(key{w, g, by, m}) })); err != nil {
 					return err
 				}
 			}
 		}
-		if len(b.guarantees) < 2 {
+		if len(b.guarantees) < 2 || w == recoveryName {
 			continue
 		}
 		share := func(by string) float64 {

@@ -2,7 +2,7 @@
 // JSON lines, so that one driver runs both.
 //
 //	app --bootstrap B --app-id A --state-dir D --workload W1|W2|W4|W7|R|COPY --in T --out T --records N --t0 MS
-//	    [--guarantee at_least_once|exactly_once_v2] [--cache BYTES] [--threads N] [--cpuprofile FILE]
+//	    [--guarantee at_least_once|exactly_once_v2] [--cache BYTES] [--standby N] [--set NAME=VALUE,...] [--leave] [--threads N] [--cpuprofile FILE]
 //
 // The lines are start, state, running and done; with --records 0 it serves until SIGTERM and prints closed.
 package main
@@ -100,7 +100,7 @@ func measure(ctx context.Context, a arguments, t0 float64, records int64) error 
 		return err
 	}
 	running := make(chan usage, 1)
-	var restored, restores atomic.Int64
+	var restored, restores, restoreBegan, restoreEnded atomic.Int64
 	opts := []streams.AppOption{
 		streams.Brokers(strings.Split(a["bootstrap"], ",")...), streams.StateDir(a["state-dir"]),
 		streams.Logger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))),
@@ -115,7 +115,11 @@ func measure(ctx context.Context, a arguments, t0 float64, records int64) error 
 			}
 		}),
 		streams.OnRestore(func(e streams.RestoreEvent) {
-			if e.Phase == streams.RestoreEnd {
+			switch now := time.Now().UnixMicro(); e.Phase {
+			case streams.RestoreBegin:
+				restoreBegan.CompareAndSwap(0, now)
+			case streams.RestoreEnd:
+				restoreEnded.Store(now)
 				restored.Add(e.Records)
 				restores.Add(1)
 			}
@@ -142,6 +146,7 @@ func measure(ctx context.Context, a arguments, t0 float64, records int64) error 
 		return err
 	}
 	say("event", "running", "at_ms", first.at, "since_start_ms", first.at-t0, "restored_records", restored.Load(), "restores", restores.Load(),
+		"restore_ms", float64(restoreEnded.Load()-restoreBegan.Load())/1e3,
 		"cpu_s", first.cpu, "rss_mib", memory("VmRSS"), "peak_rss_mib", memory("VmHWM"))
 	if records == 0 {
 		return serve(ctx, cancel, ended)
@@ -197,6 +202,18 @@ func appOptions(a arguments) ([]streams.AppOption, error) {
 		}
 		opts = append(opts, streams.RecordCache(int64(n)))
 	}
+	settings, err := set(a["set"])
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, settings...)
+	if a["standby"] != "" {
+		n, err := a.number("standby", 0)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, streams.Standbys(int(n)))
+	}
 	if a["guarantee"] == "exactly_once_v2" {
 		opts = append(opts, streams.ExactlyOnce())
 	}
@@ -208,6 +225,32 @@ func appOptions(a arguments) ([]streams.AppOption, error) {
 		opts = append(opts, streams.Workers(int(n)))
 	}
 	return opts, nil
+}
+
+// set reads those of Java's settings that there are options for: name=value,name=value.
+func set(settings string) (opts []streams.AppOption, err error) {
+	for setting := range strings.SplitSeq(settings, ",") {
+		name, value, _ := strings.Cut(setting, "=")
+		ms := func() time.Duration {
+			n, e := strconv.Atoi(value)
+			if e != nil {
+				err = fmt.Errorf("--set %s: %w", setting, e)
+			}
+			return time.Duration(n) * time.Millisecond
+		}
+		switch name {
+		case "":
+		case "consumer.session.timeout.ms":
+			opts = append(opts, streams.SessionTimeout(ms()))
+		case "consumer.heartbeat.interval.ms":
+			opts = append(opts, streams.HeartbeatInterval(ms()))
+		case "group.instance.id":
+			opts = append(opts, streams.InstanceID(value))
+		default:
+			return nil, fmt.Errorf("--set %s: there is no such setting here", name)
+		}
+	}
+	return opts, err
 }
 
 // program is the topology of a workload.
