@@ -32,6 +32,7 @@ var layers = map[string][]string{
 	"streamstest":        {"internal/task", "internal/store", "topology", "state", "serde"},
 	"devkafka":           {},
 	"internal/kafkatest": {},
+	"internal/check":     {},
 }
 
 // libraries is what the packages above may import from elsewhere: few, as a program that uses Millrace has them all.
