@@ -4,12 +4,13 @@ export GOTOOLCHAIN = auto
 GOLANGCI_LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 KAFKA         = go run ./internal/kafkatest/cmd/kafka
 FUZZTIME     ?= 30s
+MINUTES      ?= 3
 
 # The packages with tests that need a real Kafka.
 KAFKA_PACKAGES = $(shell grep -rlE --include='*_test.go' '^//go:build .*\bkafka\b' . | xargs -r -n1 dirname | sort -u)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-race test-kafka lint oracle oracle-check bench bench-parts fuzz
+.PHONY: help demo test test-race test-kafka lint oracle oracle-check chaos bench bench-parts fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +39,9 @@ oracle: ## make the expected results again with Java Kafka Streams, which needs 
 
 oracle-check: ## compare with Java's results: CASES=file EXPECTED=file
 	go run ./test/oracle/cmd/check $(CASES) $(EXPECTED)
+
+chaos: ## kill and freeze instances and brokers of a real cluster for MINUTES (3), and check every result; needs Java 17 and Maven
+	go run ./test/chaos -minutes $(MINUTES)
 
 bench: ## measure on a real broker, beside Java where BASELINE=DIR is given; needs Java 17 and Maven
 	go run ./bench $(if $(BASELINE),-baseline $(BASELINE))
