@@ -32,9 +32,12 @@ const (
 //     change, and kill9_running_ms, from the start of the process, a static member, until RUNNING;
 //   - failover_kill_ms: with a standby on another process, from kill -9 of one until something came out that was made of
 //     a record sent after it; the session timeout is 6000;
-//   - failover_close_ms: the same, from asking it to shut down and to leave the group.
+//   - failover_close_ms: the same, from asking it to shut down and to leave the group;
+//   - rolling_pause_ms: three static members are restarted one after the other, and that is the longest that nothing came
+//     out of some partition; rolling_restored_full is how many stores were restored in full meanwhile.
 var recoveryMeasures = []string{
 	"restore_records_s", "restore_running_ms", "kill9_restored_records", "kill9_running_ms", "failover_kill_ms", "failover_close_ms",
+	"rolling_pause_ms", "rolling_restored_full",
 }
 
 // recovery measures one implementation once.
@@ -60,7 +63,7 @@ func (b *bench) recovery(ctx context.Context, guarantee string, i implementation
 		}
 		record(measure, float64(took.Milliseconds()))
 	}
-	return nil
+	return b.rolling(ctx, guarantee, i, record)
 }
 
 const recoveryName = "R"
@@ -135,14 +138,11 @@ func (b *bench) failover(ctx context.Context, guarantee string, i implementation
 			state: filepath.Join(b.dir, fmt.Sprint(id, "-", n)),
 		}
 		defer os.RemoveAll(a.state)
-		p, err := b.launch(ctx, i, a)
+		p, _, err := b.launchRunning(ctx, i, a)
 		if err != nil {
 			return 0, err
 		}
 		defer p.end(syscall.SIGKILL)
-		if _, err := p.event(ctx, "running"); err != nil {
-			return 0, err
-		}
 		both = append(both, p)
 	}
 	probe, err := startProbe(ctx, b.brokers, id+"-in", id+"-out")
@@ -158,6 +158,73 @@ func (b *bench) failover(ctx context.Context, guarantee string, i implementation
 		return 0, err
 	}
 	return probe.after(ctx, at)
+}
+
+// rolling restarts three static members one after the other.
+func (b *bench) rolling(ctx context.Context, guarantee string, i implementation, record func(string, float64)) error {
+	id := kafkatest.Unique("rolling")
+	for _, topic := range []string{id + "-in", id + "-out"} {
+		if err := b.create(ctx, topic); err != nil {
+			return err
+		}
+	}
+	defer b.remove(context.WithoutCancel(ctx), id)
+	var all []*process
+	var args []appArgs
+	for n := range 3 {
+		a := appArgs{
+			id: id, in: id + "-in", out: id + "-out", guarantee: guarantee, member: fmt.Sprint("member-", n),
+			state: filepath.Join(b.dir, fmt.Sprint(id, "-", n)),
+		}
+		defer os.RemoveAll(a.state)
+		p, _, err := b.launchRunning(ctx, i, a)
+		if err != nil {
+			return err
+		}
+		args, all = append(args, a), append(all, p)
+		defer func() { all[n].end(syscall.SIGKILL) }()
+	}
+	probe, err := startProbe(ctx, b.brokers, id+"-in", id+"-out")
+	if err != nil {
+		return err
+	}
+	defer probe.stop()
+	if err := probe.steady(ctx, 5*time.Second); err != nil {
+		return err
+	}
+	probe.forget()
+	full, told := 0.0, false
+	for n := range all {
+		if err := all[n].end(syscall.SIGTERM); err != nil {
+			return err
+		}
+		p, e, err := b.launchRunning(ctx, i, args[n])
+		if err != nil {
+			return err
+		}
+		all[n] = p
+		if v, ok := e["restored_full"]; ok {
+			full, told = full+v, true
+		}
+		if err := probe.steady(ctx, 2*time.Second); err != nil {
+			return err
+		}
+	}
+	record("rolling_pause_ms", float64(probe.longestGap().Milliseconds()))
+	if told {
+		record("rolling_restored_full", full)
+	}
+	return nil
+}
+
+// launchRunning launches a process and waits until it runs; the event says what it restored.
+func (b *bench) launchRunning(ctx context.Context, i implementation, a appArgs) (*process, map[string]float64, error) {
+	p, err := b.launch(ctx, i, a)
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := p.event(ctx, "running")
+	return p, e, err
 }
 
 // appArgs are the arguments of a process.
@@ -282,6 +349,7 @@ type probe struct {
 	mu     sync.Mutex
 	last   map[int32]time.Time // of the records of which something came out, when the last was sent
 	seen   map[int32]time.Time // when it came
+	gap    time.Duration       // the longest between two that came of a partition
 }
 
 func startProbe(ctx context.Context, brokers []string, in, out string) (*probe, error) {
@@ -326,8 +394,24 @@ func (p *probe) see(r *kgo.Record) {
 	defer p.mu.Unlock()
 	part := int32(r.Key[1] - '0') // the output is partitioned by key
 	if sent.After(p.last[part]) {
+		if last, ok := p.seen[part]; ok {
+			p.gap = max(p.gap, time.Since(last))
+		}
 		p.last[part], p.seen[part] = sent, time.Now()
 	}
+}
+
+// forget forgets the longest gap so far.
+func (p *probe) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gap = 0
+}
+
+func (p *probe) longestGap() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.gap
 }
 
 // steady waits until all partitions have had no gap for a while.

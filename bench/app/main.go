@@ -100,7 +100,7 @@ func measure(ctx context.Context, a arguments, t0 float64, records int64) error 
 		return err
 	}
 	running := make(chan usage, 1)
-	var restored, restores, restoreBegan, restoreEnded atomic.Int64
+	var restored, restores, full, restoreBegan, restoreEnded atomic.Int64
 	opts := []streams.AppOption{
 		streams.Brokers(strings.Split(a["bootstrap"], ",")...), streams.StateDir(a["state-dir"]),
 		streams.Logger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))),
@@ -120,6 +120,9 @@ func measure(ctx context.Context, a arguments, t0 float64, records int64) error 
 				restoreBegan.CompareAndSwap(0, now)
 			case streams.RestoreEnd:
 				restoreEnded.Store(now)
+				if e.Full {
+					full.Add(1)
+				}
 				restored.Add(e.Records)
 				restores.Add(1)
 			}
@@ -145,7 +148,7 @@ func measure(ctx context.Context, a arguments, t0 float64, records int64) error 
 		say("event", "error")
 		return err
 	}
-	say("event", "running", "at_ms", first.at, "since_start_ms", first.at-t0, "restored_records", restored.Load(), "restores", restores.Load(),
+	say("event", "running", "at_ms", first.at, "since_start_ms", first.at-t0, "restored_records", restored.Load(), "restores", restores.Load(), "restored_full", full.Load(),
 		"restore_ms", float64(restoreEnded.Load()-restoreBegan.Load())/1e3,
 		"cpu_s", first.cpu, "rss_mib", memory("VmRSS"), "peak_rss_mib", memory("VmHWM"))
 	if records == 0 {
