@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -46,6 +47,23 @@ func NewResources(l Limits) *Resources {
 	def(&l.Overlay, 32<<20)
 	def(&l.ReadCache, 16<<20)
 	return &Resources{limits: l, fs: vfs.Default, blocks: pebble.NewCache(l.BlockCache), files: pebble.NewFileCache(4, 1024)}
+}
+
+type fsKey struct{}
+
+// WithFS returns a context in which stores are kept on another file system: one that a test can fill up, or copy in the
+// middle of a write. Nothing else uses it.
+func WithFS(ctx context.Context, fs vfs.FS) context.Context {
+	return context.WithValue(ctx, fsKey{}, fs)
+}
+
+// ResourcesIn is NewResources on the file system of the context, if it has one.
+func ResourcesIn(ctx context.Context, l Limits) *Resources {
+	r := NewResources(l)
+	if fs, ok := ctx.Value(fsKey{}).(vfs.FS); ok {
+		r.fs = fs
+	}
+	return r
 }
 
 // CommitWanted says that the overlay is full: a commit would empty it.
