@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/internal/assign"
@@ -239,7 +240,7 @@ func (i *Instance) prepareAll(slots []*slot, pause time.Duration) {
 	for _, s := range slots {
 		ids = append(ids, s.id)
 	}
-	offsets := sync.OnceValues(func() (map[assign.TopicPartition]start, error) { return i.startOffsets(ids) })
+	offsets := i.startOffsetsOnce(ids)
 	for _, s := range slots {
 		before := s.ended
 		s.ended = make(chan struct{})
@@ -401,6 +402,23 @@ func (i *Instance) isRepartition(topic string) bool {
 type start struct {
 	Committed
 	offset int64
+}
+
+// startOffsetsOnce returns a function that asks for the offsets when it is called first, and gives all callers the same.
+// They wait on a channel and not for a mutex, so that virtual time can go on in tests.
+func (i *Instance) startOffsetsOnce(tasks []topology.TaskID) func() (map[assign.TopicPartition]start, error) {
+	var offsets map[assign.TopicPartition]start
+	var err error
+	var asked atomic.Bool
+	known := make(chan struct{})
+	return func() (map[assign.TopicPartition]start, error) {
+		if asked.CompareAndSwap(false, true) {
+			offsets, err = i.startOffsets(tasks)
+			close(known)
+		}
+		<-known
+		return offsets, err
+	}
 }
 
 // startOffsets returns where the inputs of tasks begin: at the committed offset, else where the policy says.
