@@ -40,6 +40,7 @@ type Producer struct {
 	cfg Config
 	pc  ProducerConfig
 	*session
+	resets sync.WaitGroup // what goes on after Reset has returned
 }
 
 // A session is a client of the producer, from one Reset to the next. What went wrong stays with it: franz-go can not
@@ -222,6 +223,7 @@ func (p *Producer) Forget(topic string, partition int32) {
 func (p *Producer) Close() {
 	p.abort()
 	p.close()
+	p.resets.Wait()
 }
 
 func (s *session) close() {

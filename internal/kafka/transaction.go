@@ -118,12 +118,12 @@ func (p *Producer) Reset() error {
 	}
 	p.session = next
 	old.cancel()
-	go func() {
+	p.resets.Go(func() {
 		old.client.Close()
 		if p.transactional() {
 			next.client.ProducerID(next.ctx) // an error comes again with the first record
 		}
-	}()
+	})
 	return nil
 }
 
