@@ -56,6 +56,8 @@ type session struct {
 	done    func(*kgo.Record, error)
 	open    bool // a transaction is
 
+	introduced chan struct{} // where it is not nil, closed when the broker knows the client, or that has failed
+
 	mu struct {
 		sync.Mutex
 		acked map[assign.TopicPartition]*int64

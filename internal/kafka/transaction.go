@@ -49,6 +49,9 @@ func (p *Producer) Open(ctx context.Context) error {
 
 // begin begins a transaction. The broker hears of it with the first record, and so its timeout counts from there.
 func (p *Producer) begin() error {
+	if p.introduced != nil {
+		<-p.introduced
+	}
 	if err := p.client.BeginTransaction(); err != nil {
 		p.fail(fmt.Errorf("kafka: transactional id %q: beginning a transaction: %w", p.pc.TransactionalID, err))
 		return *p.failed.Load()
@@ -118,10 +121,14 @@ func (p *Producer) Reset() error {
 	}
 	p.session = next
 	old.cancel()
+	if p.transactional() {
+		next.introduced = make(chan struct{})
+	}
 	p.resets.Go(func() {
 		old.client.Close()
 		if p.transactional() {
 			next.client.ProducerID(next.ctx) // an error comes again with the first record
+			close(next.introduced)
 		}
 	})
 	return nil
