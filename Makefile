@@ -5,12 +5,14 @@ GOLANGCI_LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2
 KAFKA         = go run ./internal/kafkatest/cmd/kafka
 FUZZTIME     ?= 30s
 MINUTES      ?= 3
+SEEDS        ?= 1000
+FIRST        ?= 0
 
 # The packages with tests that need a real Kafka.
 KAFKA_PACKAGES = $(shell grep -rlE --include='*_test.go' '^//go:build .*\bkafka\b' . | xargs -r -n1 dirname | sort -u)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-race test-kafka lint oracle oracle-check chaos bench bench-parts fuzz
+.PHONY: help demo test test-race test-kafka lint oracle oracle-check chaos sim bench bench-parts fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,3 +54,6 @@ bench-parts: ## measure the parts in process
 fuzz: ## fuzz every decoder for FUZZTIME (30s)
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | while IFS=: read -r file target; do \
 		go test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || exit 1; done
+
+sim: ## simulate SEEDS (1000) seeds after FIRST (0): whole instances, virtual time, faults by lot
+	go test ./internal/sim -run TestSeeds -timeout 0 -count 1 -sim.seeds=$(SEEDS) -sim.first=$(FIRST)

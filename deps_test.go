@@ -33,6 +33,7 @@ var layers = map[string][]string{
 	"devkafka":           {},
 	"internal/kafkatest": {},
 	"internal/check":     {},
+	"internal/sim":       {"internal/check", "streams", "internal/store", "topology", "state", "serde"},
 }
 
 // libraries is what the packages above may import from elsewhere: few, as a program that uses Millrace has them all.
