@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -77,6 +78,20 @@ func (w *world) strike(e event, i *instance) {
 		p.wire.freeze()
 		p.frozen.Store(true)
 		w.after(e.lasts, func() { w.journal.fault("%s is thawed", p.name); p.wire.thaw(); p.frozen.Store(false) })
+	case workers:
+		n := 1 + int(e.which/100%3)
+		w.journal.fault("%s gets %d workers", p.name, n)
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), e.lasts)
+			defer cancel()
+			if err := p.app.SetWorkers(ctx, n); err != nil { // it may have ended, or be in trouble
+				w.journal.fault("%s does not get %d workers: %v", p.name, n, err)
+			}
+		}()
+	case pause:
+		w.journal.fault("%s pauses for %v", p.name, e.lasts)
+		p.app.Pause()
+		w.after(e.lasts, func() { w.journal.fault("%s resumes", p.name); p.app.Resume() })
 	case stuck:
 		p.wire.freeze()
 	case stop:

@@ -18,6 +18,7 @@ type plan struct {
 	seed      uint64
 	guarantee check.Guarantee
 	standbys  int
+	lag       int64 // records that a store may be behind and count as warm
 
 	instances    int // at the beginning
 	workers      int
@@ -67,6 +68,8 @@ const (
 	refuse                   // brokers answer with an error
 	compact                  // changelogs are compacted, and what is superseded at their beginning is deleted
 	eventTime                // the time in records jumps
+	workers                  // a process gets more or fewer workers
+	pause                    // a process is asked to pause, and to go on
 	kinds
 
 	stuck // the network of a process stands still for ever; no plan has it
@@ -74,7 +77,7 @@ const (
 
 func (k kind) String() string {
 	return [...]string{"kill", "kill at a request", "wipe", "freeze", "stop", "add", "disk full", "broker away", "leaders move",
-		"coordinators move", "errors", "compact", "event time jumps"}[k]
+		"coordinators move", "errors", "compact", "event time jumps", "workers", "pause"}[k]
 }
 
 // newPlan draws a plan.
@@ -92,6 +95,7 @@ func newPlan(seed uint64) *plan {
 	}
 	p.groups = 1 + r.IntN(min(p.keys, 5))
 	p.guarantee, p.standbys = guarantees(r)
+	p.lag = pick[int64](r, 0, 10, 10_000)
 	wild := pick(r, 0, 0, 0.0005, 0.002, 0.01)
 	p.weather = weather{lost: wild * r.Float64(), answerLost: wild * r.Float64(), late: wild * 2 * r.Float64()}
 	often := pick(r, 0, 0.15, 0.3, 0.6) // how many kinds of faults there are
