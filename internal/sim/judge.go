@@ -34,7 +34,8 @@ func (w *world) lookAtGroup() {
 	l := look{at: w.journal.stamp(), committed: w.committed(), echo: make(map[check.Partition]int64)}
 	w.journal.violation(w.offsets.See(l.committed))
 	for _, p := range w.cluster.PartitionInfos(echoTopic) {
-		l.echo[check.Partition{Topic: inTopic, Number: p.Partition}] = p.LastStableOffset
+		// Not the end of what is stable: what is committed can lie behind a transaction that is still open.
+		l.echo[check.Partition{Topic: inTopic, Number: p.Partition}] = p.HighWatermark
 	}
 	w.looks = append(w.looks, l)
 	for _, p := range w.cluster.PartitionInfos(repartitionTopic) {
@@ -138,11 +139,21 @@ func (w *world) expelMember(id string) {
 // judge looks at all that was written.
 func (w *world) judge() {
 	numbers, versions := w.judgeEcho()
+	if w.shutOut() {
+		return
+	}
 	w.judgeTallies(numbers)
 	w.judgeGroups(numbers)
 	w.judgeJoined(numbers, versions)
 	w.judgeWindows()
 	w.judgeStores()
+}
+
+// shutOut says whether a member that the group had given up may have written on for a while. Nothing fences it under
+// at-least-once, as in Kafka Streams: what it writes to a changelog late is what the next restore believes, and what it
+// writes to the output late stays there. So only the echo is judged then.
+func (w *world) shutOut() bool {
+	return w.plan.guarantee == check.AtLeastOnce && (w.plan.does(freeze, refuse) || w.plan.weather != weather{})
 }
 
 // judgeEcho judges the echo against the input, and what was committed when, and returns what the input has: the last

@@ -66,7 +66,7 @@ type later struct {
 type look struct {
 	at        string
 	committed map[check.Partition]int64
-	echo      map[check.Partition]int64 // the end of what is stable
+	echo      map[check.Partition]int64 // the end
 }
 
 // Result is what a run came to.
