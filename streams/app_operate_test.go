@@ -149,3 +149,17 @@ func TestAppShutsTheApplicationDown(t *testing.T) {
 		}
 	}
 }
+
+// A process that was killed, or stayed in the group, and comes back tells the group that its former self is gone: nobody
+// waits until that one's session times out.
+func TestAppLeavesForItsFormerSelf(t *testing.T) {
+	c := fakeCluster(t, kfake.SeedTopics(1, "in", "out"))
+	dir := streams.StateDir(t.TempDir())
+	session := streams.SessionTimeout(2 * time.Minute) // longer than the test waits
+	p := start(t, c, runningTopology(t), dir, session, streams.StayInGroup())
+	p.await(streams.StateRunning)
+	if err := p.stop(); err != nil {
+		t.Fatal(err)
+	}
+	start(t, c, runningTopology(t), dir, session).await(streams.StateRunning)
+}

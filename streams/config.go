@@ -200,8 +200,8 @@ func CleanupDelay(d time.Duration) AppOption { return func(c *appConfig) { c.cle
 func ShutdownTimeout(d time.Duration) AppOption { return func(c *appConfig) { c.shutdownTimeout = d } }
 
 // StayInGroup makes a process that stops keep its place in the group until the session times out, so that its tasks do
-// not move if it comes back soon; but it then waits in the group for that place to be given up. Default: it leaves, and
-// its tasks go to others at once. With [InstanceID] it stays without that wait. (Java: CloseOptions.groupMembershipOperation)
+// not move if it comes back soon; then it gives that place up, as its state directory tells it, and takes a new one.
+// Default: it leaves, and its tasks go to others at once. With [InstanceID] it stays and keeps its place. (Java: CloseOptions.groupMembershipOperation)
 func StayInGroup() AppOption { return func(c *appConfig) { c.stayInGroup = true } }
 
 // ConnectTimeout sets how long Run waits for a broker to answer before it fails. Default 30 s; more than 0. (Java:

@@ -27,6 +27,8 @@ type GroupConfig struct {
 	Tasks      []assign.Task // of the whole application
 	Sums       func() map[topology.TaskID]int64
 	Tags       map[string]string // where the process is (client.tag.*)
+	Former     string            // what this process was called in the group before it ended without leaving, or empty
+	Remember   func(string)      // keeps what it is called, for the next time; nil: nobody does
 	Endpoint   string            // host:port where it answers queries (application.server), or empty
 
 	// Placement is what the group's assignment shall be like, where this member is the leader. ProbingInterval is how
@@ -117,6 +119,7 @@ func (g *Group) wantRejoin() {
 
 // Run joins the group and stays in it until ctx ends, which is not an error. It does not leave: see Leave.
 func (g *Group) Run(ctx context.Context, ev Events) error {
+	g.leaveFormer(ctx)
 	pause := 50 * time.Millisecond
 	for ctx.Err() == nil {
 		err := g.session(ctx, ev)
@@ -287,6 +290,7 @@ func (g *Group) joinGroup(ctx context.Context) (*kmsg.JoinGroupResponse, error) 
 			g.mu.Lock()
 			g.mu.member = resp.MemberID
 			g.mu.Unlock()
+			g.remember(resp.MemberID)
 			continue
 		case err != nil:
 			return nil, err
@@ -431,6 +435,30 @@ func (g *Group) heartbeat(ctx context.Context) error {
 	return kerr.ErrorForCode(resp.ErrorCode)
 }
 
+// remember notes the name that the group has given the member; that of a static member is not needed.
+func (g *Group) remember(member string) {
+	if g.cfg.Remember != nil && g.cfg.InstanceID == "" {
+		g.cfg.Remember(member)
+	}
+}
+
+// leaveFormer tells the group that the process of before is gone, if it ended without doing so, killed for example: else
+// all would wait for it until its session times out.
+func (g *Group) leaveFormer(ctx context.Context) {
+	if g.cfg.Former == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.SessionTimeout)
+	defer cancel()
+	err := g.leave(ctx, g.cfg.Former, "the process ended without leaving")
+	switch {
+	case err == nil:
+		g.log.Info("told the group that the process of before is gone", "member", g.cfg.Former)
+	case !errors.Is(err, kerr.UnknownMemberID):
+		g.log.Warn("cannot tell the group that the process of before is gone; it waits for its session to time out", "error", err)
+	}
+}
+
 // Leave tells the group that the member is gone, so that its tasks are given to others at once. A static member does
 // not leave: it is expected back within the session timeout.
 func (g *Group) Leave(ctx context.Context) error {
@@ -441,14 +469,25 @@ func (g *Group) Leave(ctx context.Context) error {
 	if member == "" || g.cfg.InstanceID != "" {
 		return nil
 	}
+	if err := g.leave(ctx, member, "the application shuts down"); err != nil {
+		return err
+	}
+	g.remember("")
+	return nil
+}
+
+func (g *Group) leave(ctx context.Context, member, why string) error {
 	req := kmsg.NewPtrLeaveGroupRequest()
 	req.Group, req.MemberID = g.cfg.Group, member
 	m := kmsg.NewLeaveGroupRequestMember()
-	m.MemberID, m.Reason = member, kmsg.StringPtr("the application shuts down")
+	m.MemberID, m.Reason = member, kmsg.StringPtr(why)
 	req.Members = append(req.Members, m)
 	resp, err := request[*kmsg.LeaveGroupResponse](ctx, g.client.Client, req)
 	if err == nil {
 		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if err == nil && len(resp.Members) > 0 {
+		err = kerr.ErrorForCode(resp.Members[0].ErrorCode)
 	}
 	if err != nil {
 		return fmt.Errorf("kafka: leaving group %q: %w", g.cfg.Group, err)

@@ -60,14 +60,14 @@ func TestStandbyFollows(t *testing.T) {
 func TestStandbyKeepsToWhatIsCommitted(t *testing.T) {
 	l := &log{end: 100, has: every, batch: 30}
 	m := &memory{}
-	var mu sync.Mutex
 	limits := []int64{5, 25, 31, 31, 90}
-	asked := int64(0)
-	seen := follow(t, Config{
+	asked := int64(3)
+	follow(t, Config{
 		LimitInterval: time.Millisecond,
 		Limits: func(_ context.Context, p []assign.TopicPartition) (map[assign.TopicPartition]int64, error) {
-			mu.Lock()
-			defer mu.Unlock()
+			if m.next > asked {
+				t.Errorf("it has come to %d, and committed is %d", m.next, asked)
+			}
 			if len(limits) > 0 {
 				asked, limits = limits[0], limits[1:]
 			}
@@ -76,11 +76,6 @@ func TestStandbyKeepsToWhatIsCommitted(t *testing.T) {
 	}, l, m, 3, 90)
 	if !slices.Equal(m.offsets, between(0, 90)) {
 		t.Errorf("it applied %v, want up to 90", m.offsets)
-	}
-	for _, at := range []int64{3, 5, 25} {
-		if !slices.ContainsFunc(seen, func(p Progress) bool { return p.Position == at }) {
-			t.Errorf("it was never at %d, where the input was committed", at)
-		}
 	}
 }
 

@@ -74,6 +74,11 @@ type MemberInfo struct {
 	Topics  []string
 	Tasks   []assign.Task
 	Sums    func() map[topology.TaskID]int64 // of the state that is here
+
+	// Former is the name that the group gave this process before it ended without leaving, or empty; Remember keeps that
+	// of now, for the next time.
+	Former   string
+	Remember func(member string)
 }
 
 // Source reads partitions; see restore.Source.

@@ -38,6 +38,7 @@ const (
 	lockFile      = "lock"
 	processFile   = "process.json"
 	positionsFile = "positions"
+	memberFile    = "member"
 )
 
 // OpenStateDir makes the directory if need be, takes it for this process and reads the process's id. With an empty base
@@ -170,6 +171,28 @@ func (d *StateDir) NotePositions(id topology.TaskID, sum int64) {
 	if err := writeFile(filepath.Join(dir, positionsFile), fmt.Append(nil, sum, "\n")); err != nil {
 		d.log.Warn("the positions of a task cannot be noted", "task", id, "error", err)
 	}
+}
+
+// NoteMember keeps the name that the group has given the process. Empty: it has left.
+func (d *StateDir) NoteMember(member string) {
+	if d.Path == "" {
+		return
+	}
+	if err := writeFile(filepath.Join(d.Path, memberFile), []byte(member)); err != nil {
+		d.log.Warn("the name in the group cannot be noted", "error", err)
+	}
+}
+
+// Member returns what was noted last. As we have the lock of the directory, the process of that name is gone.
+func (d *StateDir) Member() string {
+	if d.Path == "" {
+		return ""
+	}
+	member, err := os.ReadFile(filepath.Join(d.Path, memberFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		d.log.Warn("the name in the group that was noted cannot be read", "error", err)
+	}
+	return string(member)
 }
 
 // Sums returns how much state there is of each task, as far as was noted; 0 for one that was not closed in order.
