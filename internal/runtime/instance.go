@@ -172,7 +172,7 @@ func (i *Instance) begin(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	i.stores = store.NewResources(i.cfg.Limits)
+	i.stores = store.ResourcesIn(ctx, i.cfg.Limits)
 	i.member = i.ports.NewMembership(MemberInfo{
 		Process: i.dir.ID, Workers: i.cfg.Workers, Topics: i.layout.Topics, Tasks: i.layout.Tasks, Sums: i.localState,
 		Former: i.dir.Member(), Remember: i.dir.NoteMember,
