@@ -134,7 +134,7 @@ func (w *world) killAt(e event, p *process) {
 
 // fate says what becomes of a request.
 func (w *world) fate(p *process, key int16, nth int) (f fate) {
-	if w.calm {
+	if w.calm.Load() {
 		return f
 	}
 	weather, c := w.plan.weather, func(what string) float64 { return w.plan.chance(what, p.name, key, nth) }

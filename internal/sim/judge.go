@@ -65,7 +65,7 @@ func (w *world) lookAtGroup() {
 			}
 		}
 	}
-	if !w.calm {
+	if !w.calm.Load() {
 		w.owners.Excuse()
 	}
 	w.journal.violation(w.owners.See(time.Now(), members))

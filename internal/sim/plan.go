@@ -100,6 +100,7 @@ func newPlan(seed uint64) *plan {
 	p.weather = weather{lost: wild * r.Float64(), answerLost: wild * r.Float64(), late: wild * 2 * r.Float64()}
 	often := pick(r, 0, 0.15, 0.3, 0.6) // how many kinds of faults there are
 	for k := range kinds {
+		r := rand.New(rand.NewPCG(seed, uint64(k))) // its own, so that a new kind leaves the others what they are
 		if r.Float64() >= often {
 			continue
 		}

@@ -130,7 +130,7 @@ func (w *world) exited(p *process) {
 		w.journal.violation(fmt.Errorf("%s ended by itself, without an error", p.name))
 	case p.err != nil:
 		w.failures = append(w.failures, p.err)
-		if w.plan.quiet() || w.calm {
+		if w.plan.quiet() || w.calm.Load() {
 			w.journal.violation(fmt.Errorf("%s failed, and nothing was in its way: %w", p.name, p.err))
 		}
 	}

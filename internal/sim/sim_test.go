@@ -22,7 +22,9 @@ var (
 var found = []struct {
 	seed uint64
 	what string
-}{}
+}{
+	{13, "what was fetched for a task whose stores had to be opened again was a nil dereference"},
+}
 
 func TestFound(t *testing.T) {
 	for _, f := range found {

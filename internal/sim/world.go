@@ -43,8 +43,8 @@ type world struct {
 
 	instances []*instance
 	lives     []*process
-	failures  []error // how processes ended
-	calm      bool    // nothing happens to the application any more
+	failures  []error     // how processes ended
+	calm      atomic.Bool // nothing happens to the application any more
 
 	heard   sync.Map // time.Time of the last sign of life, by member
 	waiting struct { // for members to join
@@ -205,7 +205,7 @@ const bound = 5 * time.Minute
 
 // peace ends all faults and waits until everything is processed.
 func (w *world) peace() bool {
-	w.calm = true
+	w.calm.Store(true)
 	w.journal.fault("calm")
 	for _, l := range w.later {
 		l.do()
