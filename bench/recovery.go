@@ -74,7 +74,7 @@ func (b *bench) restores(ctx context.Context, guarantee string, i implementation
 	if err := b.create(ctx, id+"-out"); err != nil {
 		return err
 	}
-	defer b.remove(context.WithoutCancel(ctx), id)
+	defer b.discard(ctx, id)
 	a := appArgs{id: id, in: input, out: id + "-out", guarantee: guarantee, state: filepath.Join(b.dir, id)}
 	defer os.RemoveAll(a.state)
 	fill := a
@@ -130,7 +130,7 @@ func (b *bench) failover(ctx context.Context, guarantee string, i implementation
 	if err := b.create(ctx, id+"-out"); err != nil {
 		return 0, err
 	}
-	defer b.remove(context.WithoutCancel(ctx), id)
+	defer b.discard(ctx, id)
 	var both []*process
 	for n := range 2 {
 		a := appArgs{
@@ -142,7 +142,7 @@ func (b *bench) failover(ctx context.Context, guarantee string, i implementation
 		if err != nil {
 			return 0, err
 		}
-		defer p.end(syscall.SIGKILL)
+		defer p.discard()
 		both = append(both, p)
 	}
 	probe, err := startProbe(ctx, b.brokers, id+"-in", id+"-out")
@@ -168,7 +168,7 @@ func (b *bench) rolling(ctx context.Context, guarantee string, i implementation,
 			return err
 		}
 	}
-	defer b.remove(context.WithoutCancel(ctx), id)
+	defer b.discard(ctx, id)
 	var all []*process
 	var args []appArgs
 	for n := range 3 {
@@ -182,7 +182,7 @@ func (b *bench) rolling(ctx context.Context, guarantee string, i implementation,
 			return err
 		}
 		args, all = append(args, a), append(all, p)
-		defer func() { all[n].end(syscall.SIGKILL) }()
+		defer func() { all[n].discard() }()
 	}
 	probe, err := startProbe(ctx, b.brokers, id+"-in", id+"-out")
 	if err != nil {
@@ -338,6 +338,20 @@ func (p *process) end(s syscall.Signal) error {
 		return nil
 	case <-time.After(time.Minute):
 		return fmt.Errorf("%s does not end", p.cmd.Path)
+	}
+}
+
+// discard ends the process, whatever becomes of it.
+func (p *process) discard() {
+	if err := p.end(syscall.SIGKILL); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+	}
+}
+
+// discard deletes the topics of a run, as far as that works.
+func (b *bench) discard(ctx context.Context, id string) {
+	if err := b.remove(context.WithoutCancel(ctx), id); err != nil {
+		b.progress("the topics of %s cannot be deleted: %v", id, err)
 	}
 }
 

@@ -49,8 +49,8 @@ func (p *Producer) Open(ctx context.Context) error {
 
 // begin begins a transaction. The broker hears of it with the first record, and so its timeout counts from there.
 func (p *Producer) begin() error {
-	if p.introduced != nil {
-		<-p.introduced
+	if err := p.awaitIntroduction(); err != nil {
+		return err
 	}
 	if err := p.client.BeginTransaction(); err != nil {
 		p.fail(fmt.Errorf("kafka: transactional id %q: beginning a transaction: %w", p.pc.TransactionalID, err))
@@ -58,6 +58,22 @@ func (p *Producer) begin() error {
 	}
 	p.open = true
 	return nil
+}
+
+// awaitIntroduction waits until the broker knows the client, after a Reset.
+func (p *Producer) awaitIntroduction() error {
+	if p.introduced == nil {
+		return nil
+	}
+	late := time.NewTimer(p.timeout)
+	defer late.Stop()
+	select {
+	case <-p.introduced:
+		return nil
+	case <-late.C:
+		p.fail(fmt.Errorf("kafka: transactional id %q: the coordinator of transactions did not answer within %v", p.pc.TransactionalID, p.timeout))
+		return *p.failed.Load()
+	}
 }
 
 // InTransaction says that something was sent that is not committed.
@@ -127,7 +143,7 @@ func (p *Producer) Reset() error {
 	p.resets.Go(func() {
 		old.client.Close()
 		if p.transactional() {
-			next.client.ProducerID(next.ctx) // an error comes again with the first record
+			_, _, _ = next.client.ProducerID(next.ctx) // an error comes again with the first record
 			close(next.introduced)
 		}
 	})

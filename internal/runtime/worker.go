@@ -313,7 +313,7 @@ func (w *worker) obey(wait time.Duration, busy bool) (stop bool) {
 // execute does what an order says and answers it.
 func (w *worker) execute(o order) {
 	defer close(o.done)
-	w.cope(guard(func() error { return w.do(o) })) // the main loop hears of it
+	_ = w.cope(guard(func() error { return w.do(o) })) // the main loop hears of it
 }
 
 func (w *worker) do(o order) (err error) {

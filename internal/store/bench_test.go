@@ -20,7 +20,7 @@ func benchStores(b *testing.B, base state.Spec, f func(b *testing.B, s *Store)) 
 				s := openBench(b, &spec, Limits{RecordCache: 64 << 20, ReadCache: 64 << 20, Overlay: 64 << 20})
 				f(b, s)
 				b.StopTimer()
-				s.Abandon()
+				check(b, s.Abandon())
 				check(b, s.Close())
 			})
 		}

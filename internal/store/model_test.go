@@ -446,7 +446,7 @@ func (d *driven) commit() {
 }
 
 func (d *driven) abandon() {
-	d.store.Abandon()
+	check(d.t, d.store.Abandon())
 	d.model.abandon()
 	d.log, d.records = d.log[:d.acked], d.records[:d.acked]
 }
@@ -454,7 +454,7 @@ func (d *driven) abandon() {
 // reopen closes the store and opens it again: what is on disk is what was committed, and the rest is restored.
 func (d *driven) reopen() {
 	if d.rnd.IntN(2) == 0 {
-		d.store.Abandon()
+		check(d.t, d.store.Abandon())
 	}
 	check(d.t, d.store.Close())
 	d.open()

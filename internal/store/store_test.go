@@ -218,7 +218,7 @@ func TestBudgetsReturnToZero(t *testing.T) {
 			case 1:
 				check(t, d.store.Commit(1))
 			case 2:
-				d.store.Abandon()
+				check(t, d.store.Abandon())
 			}
 		}
 		check(t, d.store.Close())
@@ -427,7 +427,7 @@ func TestFlushFails(t *testing.T) {
 	if err := s.FlushCache(); !errors.Is(err, failure) {
 		t.Fatal(err)
 	}
-	s.Abandon()
+	check(t, s.Abandon())
 	if n := s.Resources.dirty.Load() + s.Resources.overlay.Load(); n != 0 || s.Dirty() {
 		t.Fatalf("%d bytes are left", n)
 	}
@@ -707,7 +707,7 @@ func TestExtremes(t *testing.T) {
 	put(t, s, "", "empty", 1, 1)
 	put(t, s, long, strings.Repeat("v", 1<<20), 1, 1)
 	check(t, s.Commit(1))
-	s.Abandon()
+	check(t, s.Abandon())
 	s.forget()
 	for _, k := range []string{"", long} {
 		if v, err := s.Get([]byte(k)); err != nil || v.Bytes == nil {
