@@ -248,3 +248,12 @@ func TestAppStandbyTakesOver(t *testing.T) {
 	feed(t, cluster, "in", words(400, 40)...)
 	awaitCounts(t, cluster, 40, 20)
 }
+
+// A coordinator of transactions that is not there at first is waited for.
+func TestAppWaitsForTheTransactionCoordinator(t *testing.T) {
+	cluster := fakeCluster(t, kfake.SeedTopics(1, "in", "out"))
+	cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.UnknownServerError, Count: 3})
+	start(t, cluster, runningTopology(t), streams.ExactlyOnce()).await(streams.StateRunning)
+	feed(t, cluster, "in", words(20, 4)...)
+	awaitCounts(t, cluster, 4, 5)
+}

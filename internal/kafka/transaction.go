@@ -24,16 +24,30 @@ func (g *Group) TransactionalID(worker int) string {
 func (p *Producer) transactional() bool { return p.pc.TransactionalID != "" }
 
 // Open readies a transactional producer: the broker knows its id from then on, and has ended what was left open under
-// it.
+// it. What may pass is tried again until ctx ends.
 func (p *Producer) Open(ctx context.Context) error {
 	if !p.transactional() {
 		return nil
 	}
+	again := func(err error) bool {
+		var setback *Setback
+		return errors.As(err, &setback)
+	}
+	return retry(ctx, again, func() error {
+		err := p.introduce(ctx)
+		if err != nil && again(err) {
+			err = errors.Join(err, p.Reset())
+		}
+		return err
+	})
+}
+
+func (p *Producer) introduce(ctx context.Context) error {
 	version, err := p.client.transactionVersion(ctx)
 	if err != nil {
 		return meaning(err)
 	}
-	if version < 2 {
+	if version < 2 && !p.pc.explicit {
 		p.client.log.Warn("the cluster's feature transaction.version is below 2: a request that comes very late could end a later "+
 			"transaction than its own (KIP-890); raise it with: kafka-features upgrade --feature transaction.version=2", "version", version)
 		p.pc.explicit = true
