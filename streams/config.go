@@ -14,7 +14,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace/millrace/internal/runtime"
-	"github.com/millrace/millrace/internal/task"
 	"github.com/millrace/millrace/topology"
 )
 
@@ -52,6 +51,7 @@ type appConfig struct {
 	reset             ResetPolicy
 	undecodable       Handler
 	failed            Handler
+	unwritable        Handler
 	deadLetters       string
 	clientOptions     []kgo.Opt
 	log               *slog.Logger
@@ -245,38 +245,6 @@ const (
 // there any more. Default Earliest, as in Kafka Streams. (Java: auto.offset.reset)
 func AutoOffsetReset(p ResetPolicy) AppOption { return func(c *appConfig) { c.reset = p } }
 
-// A Failure is a record that could not be decoded or processed, and why.
-type Failure = task.Failure
-
-// Decision is what becomes of such a record.
-type Decision = task.Decision
-
-// The decisions.
-const (
-	Fail       = task.Fail       // the application stops
-	Skip       = task.Skip       // the record is dropped and counted
-	DeadLetter = task.DeadLetter // the record is dropped, counted, and written to the dead-letter topic
-)
-
-// A Handler decides what becomes of a record that failed. It is called by the goroutine of the task.
-type Handler func(*Failure) Decision
-
-// Always returns a handler that decides the same each time: Always(Skip), say.
-func Always(d Decision) Handler { return func(*Failure) Decision { return d } }
-
-// DeserializationHandler sets what becomes of a record whose key or value cannot be decoded. Default: the application
-// stops. (Java: deserialization.exception.handler)
-func DeserializationHandler(h Handler) AppOption { return func(c *appConfig) { c.undecodable = h } }
-
-// ProcessingHandler sets what becomes of a record for which a function of the program returns an error.
-// Default: the application stops. (Java: processing.exception.handler, KIP-1033)
-func ProcessingHandler(h Handler) AppOption { return func(c *appConfig) { c.failed = h } }
-
-// DeadLetterTopic names the topic to which records are written for which a handler decides DeadLetter: as they came, with
-// headers named __streams.errors.* that say where they came from and what was wrong. Default: none. (Java:
-// errors.dead.letter.queue.topic.name, KIP-1034)
-func DeadLetterTopic(topic string) AppOption { return func(c *appConfig) { c.deadLetters = topic } }
-
 // ClientOptions are handed to every Kafka client of the application, after its own: for TLS, SASL and dialers.
 func ClientOptions(opts ...kgo.Opt) AppOption {
 	return func(c *appConfig) { c.clientOptions = append(c.clientOptions, opts...) }
@@ -370,10 +338,6 @@ func (c *appConfig) codec() kgo.CompressionCodec {
 	return [...]kgo.CompressionCodec{
 		kgo.NoCompression(), kgo.GzipCompression(), kgo.SnappyCompression(), kgo.Lz4Compression(), kgo.ZstdCompression(),
 	}[c.compression]
-}
-
-func (c *appConfig) handler(h Handler) task.Handler {
-	return task.Handler{Decide: h, Topic: c.deadLetters}
 }
 
 // resetPolicy is the same in the runtime's terms.

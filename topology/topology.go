@@ -5,6 +5,7 @@ package topology
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/millrace/millrace/state"
 )
@@ -78,6 +79,11 @@ type Context interface {
 	// What it returns otherwise ends the task, and names the node and the place of the record.
 	Failed(node string, err error) error
 
+	// Unwritten asks what becomes of a record that the node could not write because of err: nil says that it is skipped.
+	// Only what is the record's own fault is a question: it cannot be encoded, or whoever takes it refuses it. Any other
+	// error is returned.
+	Unwritten(node string, out *Record, err error) error
+
 	// Context is passed to user functions; it ends when the task is closed.
 	Context() context.Context
 
@@ -106,6 +112,21 @@ type DecodeError struct {
 
 func (e *DecodeError) Error() string { return "decoding the " + e.Part + ": " + e.Err.Error() }
 func (e *DecodeError) Unwrap() error { return e.Err }
+
+// An EncodeError says that the key or value of a record could not be encoded to be written.
+type EncodeError struct {
+	Topic string // for which it is
+	Part  string // "key" or "value"
+	Err   error
+}
+
+func (e *EncodeError) Error() string {
+	return fmt.Sprintf("encoding the %s for topic %q: %v", e.Part, e.Topic, e.Err)
+}
+func (e *EncodeError) Unwrap() error { return e.Err }
+
+// RecordRefused says that it is the record's fault.
+func (e *EncodeError) RecordRefused() {}
 
 // A Topology is a program's graph, frozen.
 type Topology struct {

@@ -33,7 +33,7 @@ var final = []struct {
 	{kerr.SecurityDisabled, "the broker has no authorizer"},
 	{kerr.UnsupportedVersion, "the broker is too old for what is asked; exactly-once needs 2.5, the rest 2.4"},
 	{kerr.InvalidTransactionTimeout, "the broker does not allow so long a transaction: see its transaction.max.timeout.ms (option TransactionTimeout)"},
-	{kerr.MessageTooLarge, "the record is larger than the producer or the topic allows: see the topic's max.message.bytes"},
+	{kerr.MessageTooLarge, "the record is larger than the producer or the topic allows: see the topic's max.message.bytes and kgo.ProducerBatchMaxBytes (option ClientOptions)"},
 	{kerr.RecordListTooLarge, "the batch is larger than the topic allows: see its segment.bytes"},
 	{kerr.UnknownTopicOrPartition, "the topic does not exist (any more); create it"},
 	{kerr.InvalidTopicException, "the topic's name is not allowed, or it is internal to Kafka"},

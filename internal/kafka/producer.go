@@ -35,7 +35,8 @@ type ProducerConfig struct {
 
 // A Producer writes records, idempotently and acknowledged by all replicas in sync, and commits what was sent together
 // with the offsets of what it was made of. The first record that cannot be written spoils everything since the last
-// commit: Send, Flush and Commit return that error from then on, until Reset. One goroutine uses it.
+// commit: Send, Flush and Commit return that error from then on, until Reset. What is wrong with a record itself is told
+// by Send as far as it is known, and spoils nothing: see refused. One goroutine uses it.
 type Producer struct {
 	cfg Config
 	pc  ProducerConfig
@@ -58,9 +59,15 @@ type session struct {
 
 	introduced chan struct{} // where it is not nil, closed when the broker knows the client, or that has failed
 
+	batchMax func(topic string) int32
+	known    map[uint64]suspect // refused in sessions before
+	alone    atomic.Bool        // a suspect is under way, and nothing else
+	progress atomic.Bool        // one was found guilty since
+
 	mu struct {
 		sync.Mutex
-		acked map[assign.TopicPartition]*int64
+		acked   map[assign.TopicPartition]*int64
+		refused map[uint64]suspect // in this session
 	}
 	last struct { // the partition of the last acknowledgement; batches come together
 		topic     string
@@ -114,6 +121,7 @@ func (p *Producer) newSession() (*session, error) {
 		return nil, err
 	}
 	s.client = client
+	s.batchMax = client.OptValue(kgo.ProducerBatchMaxBytesFn).(func(string) int32)
 	return s, nil
 }
 
@@ -133,6 +141,19 @@ func (s *session) send(r *topology.Record) error {
 	if err := s.failed.Load(); err != nil {
 		return *err
 	}
+	if err := s.tooLarge(r); err != nil {
+		return err
+	}
+	if len(s.known) > 0 {
+		if done, err := s.check(r); done {
+			return err
+		}
+	}
+	s.produce(r)
+	return nil
+}
+
+func (s *session) produce(r *topology.Record) {
 	k := s.pool.Get().(*kgo.Record)
 	headers := k.Headers[:0]
 	for _, h := range r.Headers {
@@ -150,7 +171,6 @@ func (s *session) send(r *topology.Record) error {
 		}).Stop()
 	}
 	s.client.Produce(s.ctx, k, s.done)
-	return nil
 }
 
 // fail keeps the first error, with what it means.
@@ -163,7 +183,11 @@ func (s *session) fail(err error) {
 func (s *session) delivered(k *kgo.Record, err error) {
 	s.unacked.Add(-1)
 	if err != nil {
-		s.fail(fmt.Errorf("kafka: writing to %q partition %d: %w", k.Topic, k.Partition, err))
+		err = fmt.Errorf("kafka: writing to %q partition %d: %w", k.Topic, k.Partition, err)
+		if ofRecord(err) {
+			s.suspect(k, err)
+		}
+		s.fail(err)
 	} else {
 		if s.last.next == nil || s.last.partition != k.Partition || s.last.topic != k.Topic {
 			s.last.topic, s.last.partition, s.last.next = k.Topic, k.Partition, s.ackedOf(k.Topic, k.Partition)

@@ -107,7 +107,11 @@ func (p *Producer) Commit(ctx context.Context, offsets map[assign.TopicPartition
 	if !p.open {
 		// Without output there is nothing that must be committed together with the offsets; and a transaction in which
 		// nothing was produced would not be ended by the client.
-		return p.pc.Group.Commit(ctx, offsets)
+		err := p.pc.Group.Commit(ctx, offsets)
+		if err == nil {
+			p.acquit()
+		}
+		return err
 	}
 	if err := p.pc.Group.commitIn(ctx, p, offsets); err != nil {
 		return err
@@ -117,6 +121,7 @@ func (p *Producer) Commit(ctx context.Context, offsets map[assign.TopicPartition
 		return *p.failed.Load()
 	}
 	p.open = false
+	p.acquit()
 	return nil
 }
 
@@ -141,14 +146,16 @@ func (p *Producer) abort() {
 	}
 }
 
-// Reset begins anew, with another client: what was sent and not committed is dropped. A transaction that was open is
-// ended by the broker when the new client introduces itself, which goes on after Reset has returned.
+// Reset begins anew, with another client: what was sent and not committed is dropped, but what is known of refused records
+// is kept. A transaction that was open is ended by the broker when the new client introduces itself, which goes on after
+// Reset has returned.
 func (p *Producer) Reset() error {
 	old := p.session
 	next, err := p.newSession()
 	if err != nil {
 		return err
 	}
+	next.known = old.suspects()
 	p.session = next
 	old.cancel()
 	if p.transactional() {

@@ -40,12 +40,12 @@ func (s *sink[K, V]) Receive(r Record[K, V]) error {
 	var err error
 	if !r.NullKey {
 		if out.Key, err = encode(&s.bytes, s.key, r.Key); err != nil {
-			return s.failed(fmt.Errorf("encoding the key for topic %q: %w", s.topic, err))
+			return s.unwritten(&topology.EncodeError{Topic: s.topic, Part: "key", Err: err})
 		}
 	}
 	if !r.NullValue {
 		if out.Value, err = encode(&s.bytes, s.value, r.Value); err != nil {
-			return s.failed(fmt.Errorf("encoding the value for topic %q: %w", s.topic, err))
+			return s.unwritten(&topology.EncodeError{Topic: s.topic, Part: "value", Err: err})
 		}
 	}
 	if s.partition != nil && !r.NullKey {
@@ -54,9 +54,14 @@ func (s *sink[K, V]) Receive(r Record[K, V]) error {
 			return err
 		}
 		if s.chooser, err = s.partition(s.chooser[:0], r.Key); err != nil {
-			return s.failed(fmt.Errorf("encoding the key for topic %q: %w", s.topic, err))
+			return s.unwritten(&topology.EncodeError{Topic: s.topic, Part: "key", Err: err})
 		}
 		out.Partition = topology.Partition(s.chooser, n)
 	}
-	return s.task.Send(out)
+	if err := s.task.Send(out); err != nil {
+		return s.unwritten(err)
+	}
+	return nil
 }
+
+func (s *sink[K, V]) unwritten(err error) error { return s.task.Unwritten(s.name, &s.out, err) }

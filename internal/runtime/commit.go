@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -162,12 +163,18 @@ type void struct{ error }
 
 func (*void) StartOver() {}
 
+// progress says that the cause of starting over is another than the last time, however soon it came.
+func progress(cause error) bool {
+	var p interface{ Progress() bool }
+	return errors.As(cause, &p) && p.Progress()
+}
+
 // startOver takes all tasks of the worker back to the last commit: the transaction, if there is one, is aborted, and
 // the tasks are restored to what was committed and begin there. Each time in a row it waits longer, until that has gone
 // on for as long as the application allows; then the cause is returned.
 func (w *worker) startOver(cause error) error {
 	now := time.Now()
-	if w.failing.IsZero() || now.Sub(w.failed) > w.pause+w.i.cfg.TaskTimeout/2 { // the last time was another trouble
+	if w.failing.IsZero() || progress(cause) || now.Sub(w.failed) > w.pause+w.i.cfg.TaskTimeout/2 { // the last time was another trouble
 		w.failures, w.failing = 0, now
 	}
 	w.failed = now

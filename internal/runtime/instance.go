@@ -30,6 +30,7 @@ type Config struct {
 	Reset        ResetPolicy
 	MaxIdle      time.Duration
 	Undecodable  task.Handler
+	Unwritable   task.Handler
 	Failed       task.Handler
 	RestoreTasks int  // how many tasks are restored at the same time
 	StayInGroup  bool // at shutdown: tasks are not given to others until the session times out

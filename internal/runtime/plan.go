@@ -349,7 +349,7 @@ func (i *Instance) openTask(id topology.TaskID) (*running, error) {
 	for {
 		t, err := task.Open(task.Config{
 			ID: id, Application: i.cfg.Application, Topology: i.cfg.Topology, Dir: i.dir.TaskDir(id), Resources: i.stores,
-			Output: r.out, Partitions: i.partitions(), Undecodable: i.cfg.Undecodable, Failed: i.cfg.Failed, MaxIdle: i.cfg.MaxIdle,
+			Output: r.out, Partitions: i.partitions(), Undecodable: i.cfg.Undecodable, Failed: i.cfg.Failed, Unwritable: i.cfg.Unwritable, MaxIdle: i.cfg.MaxIdle,
 			Dropped: func(node, reason string) { i.metrics.Dropped(id, node) }, Log: i.log,
 		})
 		var corrupt *store.CorruptError

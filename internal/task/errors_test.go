@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/millrace/millrace/topology"
 )
@@ -163,4 +164,87 @@ func TestAfterAFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.saw(t, "two@1")
+}
+
+// refusing is an output that refuses what goes to these topics.
+type refusing map[string]bool
+
+type refusal struct{ error }
+
+func (refusal) RecordRefused() {}
+
+func (r refusing) Send(rec *topology.Record) error {
+	if r[rec.Topic] {
+		return refusal{errors.New("too large")}
+	}
+	return nil
+}
+
+func TestUnwritten(t *testing.T) {
+	var seen *Failure
+	h := Handler{Topic: "letters", Decide: func(f *Failure) Decision { seen = f; return Skip }}
+	b := open(t, Config{Unwritable: h}, "a")
+	b.current = &topology.Record{Topic: "a", Partition: 3, Offset: 8}
+	out := &topology.Record{Topic: "out", Value: []byte("v")}
+	if err := b.Unwritten("sink", out, refusal{errors.New("too large")}); err != nil {
+		t.Error(err)
+	}
+	if seen == nil || seen.Node != "sink" || seen.Record.Offset != 8 || string(seen.Output.Value) != "v" {
+		t.Errorf("the handler saw %+v", seen)
+	}
+	seen = nil
+	trouble := errors.New("the broker is away")
+	if err := b.Unwritten("sink", out, trouble); err != trouble || seen != nil {
+		t.Errorf("trouble of the cluster became %v; the handler saw %v", err, seen)
+	}
+}
+
+// A dead letter that is refused is the end, whatever the handlers say.
+func TestRefusedDeadLetter(t *testing.T) {
+	b := open(t, Config{MaxIdle: -1, Failed: Handler{Decide: always(DeadLetter), Topic: "letters"}}, "a")
+	b.cfg.Output = refusing{"letters": true}
+	b.fail["one"] = errors.New("no such customer")
+	if err := b.run("one"); err == nil || !strings.Contains(err.Error(), "no such customer") || !strings.Contains(err.Error(), "dead letter cannot be written either: too large") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// A failure of no record has a dead letter without key and value, as in Java.
+func TestDeadLetterOfNoRecord(t *testing.T) {
+	b := open(t, Config{Failed: Handler{Decide: always(DeadLetter), Topic: "letters"}}, "a")
+	b.wall = 77
+	if err := b.Failed("node", errors.New("of a punctuation")); err != nil {
+		t.Fatal(err)
+	}
+	r := b.out[0]
+	if r.Key != nil || r.Value != nil || r.Timestamp != 77 || string(r.Headers[len(r.Headers)-1].Value) != "-1" {
+		t.Errorf("the dead letter is %+v", r)
+	}
+}
+
+func TestRetry(t *testing.T) {
+	startOver := func(err error) bool {
+		var again interface{ StartOver() }
+		return errors.As(err, &again)
+	}
+	cause := errors.New("no answer")
+	b := open(t, Config{MaxIdle: -1, Failed: Handler{Decide: always(Retry), Patience: time.Second}}, "a")
+	b.current = &topology.Record{Topic: "a", Offset: 8}
+	for _, b.wall = range []int64{0, 1000} {
+		if err := b.Failed("work", cause); !startOver(err) || !errors.Is(err, cause) {
+			t.Errorf("after %d ms the error is %v", b.wall, err)
+		}
+	}
+	b.wall = 1001
+	if err := b.Failed("work", cause); startOver(err) || !strings.Contains(err.Error(), "option TaskTimeout") {
+		t.Errorf("after its time the error is %v", err)
+	}
+	b.current = &topology.Record{Topic: "a", Offset: 9}
+	if err := b.Failed("work", cause); !startOver(err) {
+		t.Errorf("another record is not retried: %v", err)
+	}
+	b.cfg.Failed.Patience = 0
+	if err := b.Failed("work", cause); startOver(err) {
+		t.Errorf("without patience it is retried: %v", err)
+	}
 }

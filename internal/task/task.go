@@ -34,9 +34,11 @@ type Config struct {
 	Output      Output
 	Partitions  func(topic string) (int32, error)
 
-	// Undecodable and Failed decide what becomes of a record that cannot be decoded or processed; nil: Fail.
+	// Undecodable, Failed and Unwritable decide what becomes of a record that cannot be decoded, processed, or written by a
+	// sink; nil: Fail.
 	Undecodable Handler
 	Failed      Handler
+	Unwritable  Handler
 
 	// MaxIdle is how long the task waits for records of an empty input, so that records of several inputs are processed
 	// in the order of their timestamps (max.task.idle.ms). 0: as long as the broker has some, or is not known to have
@@ -71,6 +73,7 @@ type Task struct {
 	marks    map[string]int64
 	newMarks bool
 	touched  bool      // something was processed since the last commit
+	retry    retry     // the record that is processed again, also after a Rewind
 	deadline time.Time // until when the task waits for records of an empty input, as of the last step
 }
 
@@ -132,7 +135,12 @@ func (t *Task) logger(s *topology.Store) func(key, value []byte, timestamp int64
 	out := topology.Record{Topic: s.ChangelogName(t.cfg.Application), Partition: t.cfg.ID.Partition}
 	return func(key, value []byte, timestamp int64, headers []topology.Header) error {
 		out.Key, out.Value, out.Timestamp, out.Headers = key, value, timestamp, headers
-		return t.Send(&out)
+		err := t.Send(&out)
+		if refused(err) { // without it the store could not be restored: no handler is asked
+			return fmt.Errorf("task %v: store %q: a change, its key of %d bytes, its value of %d, cannot be written to the changelog: %w",
+				t.cfg.ID, s.Name, len(key), len(value), err)
+		}
+		return err
 	}
 }
 
