@@ -24,6 +24,6 @@ func command() *cobra.Command {
 		Short:        "Stateful stream processing on Apache Kafka",
 		SilenceUsage: true,
 	}
-	c.AddCommand(devCommand(), versionCommand())
+	c.AddCommand(devCommand(), resetCommand(), versionCommand())
 	return c
 }

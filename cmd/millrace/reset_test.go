@@ -1,0 +1,66 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+func TestReset(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "in", "app-counts-changelog"), kfake.EnableSASL(),
+		kfake.Superuser("SCRAM-SHA-256", "me", `a "pass" word`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	dir := t.TempDir()
+	config := filepath.Join(dir, "client.properties")
+	text := "# who\nbootstrap.servers=" + cluster.ListenAddrs()[0] + "\nsecurity.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-256\n" +
+		"sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required \\\n  username=\"me\" \\\n  password=\"a \\\"pass\\\" word\";\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"reset", "--application", "app", "--input-topics", "in", "--command-config", config}
+	for _, c := range []struct {
+		more []string
+		want string
+		fail bool
+	}{
+		{nil, "--execute does it", false},
+		{[]string{"--to-latest", "--to-offset", "1"}, "to-latest to-offset", true},
+		{[]string{"--to-offset", "-1"}, "cannot be negative", true},
+		{[]string{"--by-duration", "soon"}, `"soon" is no duration`, true},
+		{[]string{"--input-topics", "nowhere"}, "do not exist: nowhere", true},
+		{[]string{"--execute"}, "deleted topic app-counts-changelog (1 of 1)", false},
+	} {
+		out, err := execute(t, append(args, c.more...)...)
+		if (err != nil) != c.fail || !strings.Contains(out, c.want) {
+			t.Errorf("%q: error %v, said %q; want %q", c.more, err, out, c.want)
+		}
+	}
+	if out, err := execute(t, "reset"); err == nil || !strings.Contains(out, `"application" not set`) {
+		t.Errorf("without an application: %v, %s", err, out)
+	}
+}
+
+func TestPropertiesAreRefused(t *testing.T) {
+	none := func(string) string { return "" }
+	for want, p := range map[string]properties{
+		"security.protocol=WHATEVER": {"security.protocol": "whatever"},
+		"only PEM":                   {"security.protocol": "SSL", "ssl.truststore.location": "trust.jks"},
+		"host name is not checked":   {"security.protocol": "SSL", "ssl.endpoint.identification.algorithm": ""},
+		"SASL needs a":               {"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN"},
+		"sasl.mechanism=GSSAPI":      {"security.protocol": "SASL_SSL", "sasl.mechanism": "GSSAPI", "sasl.username": "u", "sasl.password": "p"},
+	} {
+		if _, err := p.security(none); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", p, err, want)
+		}
+	}
+	env := func(string) string { return "from the environment" }
+	if _, err := (properties{"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN"}).security(env); err != nil {
+		t.Error(err)
+	}
+}
