@@ -3,6 +3,7 @@ package streams_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -147,6 +148,9 @@ func TestAppShutsTheApplicationDown(t *testing.T) {
 		if p.State() != streams.StateError || p.err == nil {
 			t.Errorf("it ended in state %v with %v", p.State(), p.err)
 		}
+	}
+	if err := errors.Join(a.err, b.err); err == nil || !strings.Contains(err.Error(), "it is bad") {
+		t.Errorf("nobody says why: %v", err)
 	}
 }
 

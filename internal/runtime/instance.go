@@ -338,7 +338,7 @@ func (i *Instance) serve(ctx context.Context) error {
 	}
 	i.leaveGroup()
 	if memberErr != nil && errors.Is(err, errMember) {
-		err = nil // it says more
+		err = i.fatal // the membership's own error says more than that it ended
 	}
 	return errors.Join(err, memberErr, closeErr)
 }
