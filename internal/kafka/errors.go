@@ -54,14 +54,22 @@ func meaning(err error) error {
 	if err == nil || errors.As(err, &known) || errors.As(err, &lost) {
 		return err
 	}
+	if told, ok := withRemedy(err); ok {
+		return told
+	}
+	return &Setback{err}
+}
+
+// withRemedy adds to a final error what to do about it; ok is false for all others.
+func withRemedy(err error) (told error, ok bool) {
 	for _, f := range final {
 		if !errors.Is(err, f.err) {
 			continue
 		}
 		if f.remedy == "" {
-			return err
+			return err, true
 		}
-		return fmt.Errorf("%w; %s", err, f.remedy)
+		return fmt.Errorf("%w; %s", err, f.remedy), true
 	}
-	return &Setback{err}
+	return err, false
 }

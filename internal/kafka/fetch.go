@@ -155,7 +155,8 @@ func (s *subscription) fail(err error) {
 	s.f.mu.subs = slices.DeleteFunc(s.f.mu.subs, func(o *subscription) bool { return o == s })
 	position, end := s.position, s.end
 	s.f.mu.Unlock()
-	s.give(nil, position, end, fmt.Errorf("kafka: reading %v at offset %d: %w", s.TopicPartition, position, err))
+	err, _ = withRemedy(fmt.Errorf("kafka: reading %v at offset %d: %w", s.TopicPartition, position, err))
+	s.give(nil, position, end, err)
 }
 
 // OutOfRange says that a partition has no such offset any more, or not yet.

@@ -1,0 +1,246 @@
+package streams_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+
+	"github.com/millrace/millrace/streams"
+)
+
+// as logs in.
+func as(user, password string) kgo.Opt {
+	return kgo.SASL(plain.Auth{User: user, Pass: password}.AsMechanism())
+}
+
+// guarded is a cluster that asks for passwords and has ACLs; root may do anything, me what the ACLs say.
+func guarded(t *testing.T, acls ...kfake.ACL) (c *kfake.Cluster, root *kgo.Client) {
+	t.Helper()
+	c = fakeCluster(t, kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("PLAIN", "root", "secret"), kfake.User("PLAIN", "me", "word", acls...),
+		kfake.SeedTopics(2, "in", "out", "dead"))
+	root = client(t, c, as("root", "secret"))
+	return c, root
+}
+
+// least are the ACLs that docs/security.md says an application needs: "app", which reads "in" and writes "out".
+func least(exactlyOnce bool) (acls []kfake.ACL) {
+	allow := func(resource kmsg.ACLResourceType, name string, prefixed bool, ops ...kmsg.ACLOperation) {
+		pattern := kmsg.ACLResourcePatternTypeLiteral
+		if prefixed {
+			pattern = kmsg.ACLResourcePatternTypePrefixed
+		}
+		for _, op := range ops {
+			acls = append(acls, kfake.ACL{Resource: resource, Name: name, Pattern: pattern, Operation: op, Allow: true})
+		}
+	}
+	allow(kmsg.ACLResourceTypeGroup, "app", false, kmsg.ACLOperationRead)
+	allow(kmsg.ACLResourceTypeTopic, "in", false, kmsg.ACLOperationRead)
+	allow(kmsg.ACLResourceTypeTopic, "out", false, kmsg.ACLOperationWrite)
+	allow(kmsg.ACLResourceTypeTopic, "app-", true, kmsg.ACLOperationCreate, kmsg.ACLOperationRead, kmsg.ACLOperationWrite,
+		kmsg.ACLOperationDescribeConfigs, kmsg.ACLOperationDelete)
+	if exactlyOnce {
+		allow(kmsg.ACLResourceTypeTransactionalId, "app-", true, kmsg.ACLOperationWrite)
+	}
+	return acls
+}
+
+func without(acls []kfake.ACL, resource kmsg.ACLResourceType, name string, ops ...kmsg.ACLOperation) []kfake.ACL {
+	return slices.DeleteFunc(slices.Clone(acls), func(a kfake.ACL) bool {
+		return a.Resource == resource && a.Name == name && slices.Contains(ops, a.Operation)
+	})
+}
+
+// put writes words into the input, and said waits for the first record in the output.
+func put(t *testing.T, cl *kgo.Client, n int) {
+	t.Helper()
+	for _, w := range words(n, n) {
+		if err := cl.ProduceSync(patiently(t), &kgo.Record{Topic: "in", Key: []byte(w), Value: []byte(w)}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func awaitOutput(t *testing.T, root *kgo.Client, n int64) {
+	t.Helper()
+	adm := kadm.NewClient(root)
+	eventually(t, fmt.Sprint(n, " records of output"), func() bool {
+		ends, err := adm.ListEndOffsets(patiently(t), "out")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := int64(0)
+		ends.Each(func(o kadm.ListedOffset) { sum += o.Offset })
+		return sum >= n
+	})
+}
+
+// safeLog collects a log that several goroutines write to.
+type safeLog struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *safeLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *safeLog) has(s string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.b.String(), s)
+}
+
+// me are the options of an application that logs in.
+func me(opts ...streams.AppOption) []streams.AppOption {
+	return append([]streams.AppOption{streams.ClientOptions(as("me", "word"))}, opts...)
+}
+
+// The ACLs that are documented suffice: the application starts, counts, purges, and starts again with what is there.
+func TestLeastACLs(t *testing.T) {
+	for name, opts := range guarantees {
+		t.Run(name, func(t *testing.T) {
+			c, root := guarded(t, least(opts != nil)...)
+			logged := &safeLog{}
+			opts := me(append(opts, streams.RepartitionPurgeInterval(20*time.Millisecond), streams.Logger(slog.New(slog.NewTextHandler(logged, nil))))...)
+			for round := range 2 {
+				put(t, root, 10)
+				p := start(t, c, countTopology(t), opts...)
+				awaitOutput(t, root, int64(10*(round+1)))
+				eventually(t, "the repartition topic to be purged", func() bool {
+					starts, err := kadm.NewClient(root).ListStartOffsets(patiently(t), "app-counts-repartition")
+					sum := int64(0)
+					starts.Each(func(o kadm.ListedOffset) { sum += o.Offset })
+					return err == nil && sum >= int64(10*(round+1))
+				})
+				if err := p.stop(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if logged.has("AUTHORIZATION") {
+				t.Errorf("something was not allowed:\n%s", logged.b.String())
+			}
+		})
+	}
+}
+
+// Without one of them the application ends with an error that says what it needs, on what.
+func TestMissingACLs(t *testing.T) {
+	type acls = []kfake.ACL
+	topic, group, id := kmsg.ACLResourceTypeTopic, kmsg.ACLResourceTypeGroup, kmsg.ACLResourceTypeTransactionalId
+	read, write, create := kmsg.ACLOperationRead, kmsg.ACLOperationWrite, kmsg.ACLOperationCreate
+	describe := func(a acls, name string) acls {
+		return append(a, kfake.ACL{Resource: topic, Name: name, Pattern: kmsg.ACLResourcePatternTypeLiteral, Operation: kmsg.ACLOperationDescribe, Allow: true})
+	}
+	for name, c := range map[string]struct {
+		acls acls
+		opts []streams.AppOption
+		says []string
+	}{
+		"input, not even seen":    {without(least(false), topic, "in", read), nil, []string{`"in"`, "READ on what the application reads"}},
+		"input":                   {describe(without(least(false), topic, "in", read), "in"), nil, []string{"in", "READ on what the application reads"}},
+		"output":                  {without(least(false), topic, "out", write), nil, []string{`"out"`, "WRITE on what it writes"}},
+		"group":                   {without(least(false), group, "app", read), nil, []string{`"app"`, "READ on the group"}},
+		"internal topics":         {without(least(false), topic, "app-", create), nil, []string{`"app-counts-`, "CREATE"}},
+		"transactional id":        {without(least(true), id, "app-", write), []streams.AppOption{streams.ExactlyOnce()}, []string{`"app-`, "WRITE and DESCRIBE on transactional ids"}},
+		"output in a transaction": {without(least(true), topic, "out", write), []streams.AppOption{streams.ExactlyOnce()}, []string{`"out"`, "WRITE on what it writes"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster, root := guarded(t, c.acls...)
+			put(t, root, 10)
+			start(t, cluster, countTopology(t), me(c.opts...)...).awaitError(c.says...)
+		})
+	}
+}
+
+// Without DELETE repartition topics grow, which the log says; nothing else.
+func TestMissingACLForPurge(t *testing.T) {
+	c, root := guarded(t, without(least(false), kmsg.ACLResourceTypeTopic, "app-", kmsg.ACLOperationDelete)...)
+	logged := &safeLog{}
+	put(t, root, 10)
+	p := start(t, c, countTopology(t), me(streams.RepartitionPurgeInterval(20*time.Millisecond), streams.Logger(slog.New(slog.NewTextHandler(logged, nil))))...)
+	awaitOutput(t, root, 10)
+	eventually(t, "the log to say so", func() bool { return logged.has("DELETE") })
+	if got := p.State(); got != streams.StateRunning {
+		t.Errorf("it is in state %v", got)
+	}
+}
+
+// What is taken away while the application runs ends it as well.
+func TestRevokedACLs(t *testing.T) {
+	for name, c := range map[string]struct {
+		deny *kadm.ACLBuilder
+		opts []streams.AppOption
+		says string
+	}{
+		"input":                 {kadm.NewACLs().Topics("in").Operations(kadm.OpRead), nil, "READ on what the application reads"},
+		"output":                {kadm.NewACLs().Topics("out").Operations(kadm.OpWrite), nil, "WRITE on what it writes"},
+		"group":                 {kadm.NewACLs().Groups("app").Operations(kadm.OpRead), nil, "READ on the group"},
+		"group, exactly once":   {kadm.NewACLs().Groups("app").Operations(kadm.OpRead), []streams.AppOption{streams.ExactlyOnce()}, "READ on the group"},
+		"ids, exactly once":     {kadm.NewACLs().TransactionalIDs("app-").Operations(kadm.OpWrite), []streams.AppOption{streams.ExactlyOnce()}, "WRITE and DESCRIBE on transactional ids"},
+		"outputs, exactly once": {kadm.NewACLs().Topics("out").Operations(kadm.OpWrite), []streams.AppOption{streams.ExactlyOnce()}, "WRITE on what it writes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster, root := guarded(t, least(true)...)
+			put(t, root, 10)
+			p := start(t, cluster, countTopology(t), me(c.opts...)...)
+			awaitOutput(t, root, 10)
+			b := c.deny.Deny("User:me").DenyHosts("*").ResourcePatternType(kadm.ACLPatternLiteral)
+			if strings.HasPrefix(name, "ids") {
+				b = b.ResourcePatternType(kadm.ACLPatternPrefixed)
+			}
+			results, err := kadm.NewClient(root).CreateACLs(patiently(t), b)
+			if err != nil || len(results) != 1 || results[0].Err != nil {
+				t.Fatal(err, results)
+			}
+			put(t, root, 10)
+			p.awaitError(c.says)
+		})
+	}
+}
+
+// Topics to which the application writes end it when they go away, with their names.
+func TestTopicsGone(t *testing.T) {
+	for _, gone := range []string{"out", "app-counts-changelog"} {
+		for name, opts := range guarantees {
+			t.Run(gone+", "+name, func(t *testing.T) {
+				c := fakeCluster(t, kfake.SeedTopics(1, "in", "out"))
+				p := start(t, c, countTopology(t), append(opts, streams.DeliveryTimeout(3*time.Second), streams.TaskTimeout(3*time.Second))...)
+				feed(t, c, "in", "one")
+				values(t, c, "out", 1)
+				if err := c.DeleteTopic(gone); err != nil {
+					t.Fatal(err)
+				}
+				feed(t, c, "in", "two")
+				p.awaitError(`"`+gone+`"`, "does not exist (any more)")
+			})
+		}
+	}
+}
+
+// Partitions that come while the application runs are not read: it ends with the remedy, or at its next start.
+func TestPartitionsAdded(t *testing.T) {
+	c := fakeCluster(t, kfake.SeedTopics(1, "in", "out"))
+	p := start(t, c, countTopology(t))
+	feed(t, c, "in", "one")
+	values(t, c, "out", 1)
+	if _, err := kadm.NewClient(client(t, c)).CreatePartitions(patiently(t), 1, "in"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.stop(); err != nil {
+		t.Fatal(err)
+	}
+	start(t, c, countTopology(t)).awaitError("app-counts-", "has 1 partitions, but the application needs 2", "reset the application")
+}
