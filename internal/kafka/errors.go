@@ -54,22 +54,22 @@ func meaning(err error) error {
 	if err == nil || errors.As(err, &known) || errors.As(err, &lost) {
 		return err
 	}
-	if told, ok := withRemedy(err); ok {
+	if ok, told := withRemedy(err); ok {
 		return told
 	}
 	return &Setback{err}
 }
 
 // withRemedy adds to a final error what to do about it; ok is false for all others.
-func withRemedy(err error) (told error, ok bool) {
+func withRemedy(err error) (ok bool, told error) {
 	for _, f := range final {
 		if !errors.Is(err, f.err) {
 			continue
 		}
 		if f.remedy == "" {
-			return err, true
+			return true, err
 		}
-		return fmt.Errorf("%w; %s", err, f.remedy), true
+		return true, fmt.Errorf("%w; %s", err, f.remedy)
 	}
-	return err, false
+	return false, err
 }

@@ -155,7 +155,7 @@ func (s *subscription) fail(err error) {
 	s.f.mu.subs = slices.DeleteFunc(s.f.mu.subs, func(o *subscription) bool { return o == s })
 	position, end := s.position, s.end
 	s.f.mu.Unlock()
-	err, _ = withRemedy(fmt.Errorf("kafka: reading %v at offset %d: %w", s.TopicPartition, position, err))
+	_, err = withRemedy(fmt.Errorf("kafka: reading %v at offset %d: %w", s.TopicPartition, position, err))
 	s.give(nil, position, end, err)
 }
 

@@ -194,7 +194,7 @@ func TestUnwritten(t *testing.T) {
 	}
 	seen = nil
 	trouble := errors.New("the broker is away")
-	if err := b.Unwritten("sink", out, trouble); err != trouble || seen != nil {
+	if err := b.Unwritten("sink", out, trouble); !errors.Is(err, trouble) || seen != nil {
 		t.Errorf("trouble of the cluster became %v; the handler saw %v", err, seen)
 	}
 }
