@@ -431,6 +431,7 @@ func (i *Instance) end() error {
 	}
 	i.background.cancel()
 	i.background.wg.Wait()
+	i.answer()
 	i.purge.wg.Wait()
 	if i.closeChangelogs != nil {
 		i.closeChangelogs()

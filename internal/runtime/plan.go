@@ -149,7 +149,7 @@ func (i *Instance) handle(e any) error {
 	return nil
 }
 
-// answer answers the membership after the instance has given up its tasks.
+// answer answers the membership after the instance has given up its tasks, and closes what comes too late.
 func (i *Instance) answer() {
 	for _, e := range i.events.take(nil) {
 		switch e := e.(type) {
@@ -161,6 +161,8 @@ func (i *Instance) answer() {
 			close(e.done)
 		case rewound:
 			i.drop(e)
+		case opened:
+			e.w.producer.Close() // a worker that was to be added
 		}
 	}
 }
