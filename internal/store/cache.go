@@ -41,6 +41,9 @@ func (s *Store) find(key []byte) *entry {
 
 // load reads a key from the engine. The bytes are valid until the next call.
 func (s *Store) load(key []byte) (v Value, err error) {
+	if s.filter.absent(s.segment(key), key) {
+		return Value{}, nil
+	}
 	s.key = s.engineKey(s.key[:0], key)
 	b, ok, err := s.engine.get(s.key, s.val[:0])
 	s.val = b
@@ -340,12 +343,13 @@ func (s *Store) forget() {
 // not used for the longest time, about. A store may keep its share of the budget, and more as long as others leave it.
 func (s *Store) evict() error {
 	r := s.Resources
-	if r.clean.Load() > r.limits.ReadCache && s.Staged() {
+	room := r.readRoom()
+	if r.clean.Load() > room && s.Staged() {
 		if err := s.apply(); err != nil { // some of them are not in the engine yet
 			return err
 		}
 	}
-	for r.clean.Load() > r.limits.ReadCache && s.kept > r.limits.ReadCache/r.stores.Load() {
+	for r.clean.Load() > room && s.kept > room/r.stores.Load() {
 		e := s.clean.first
 		if !e.recent {
 			s.remove(e)

@@ -46,7 +46,7 @@ func (s *Store) Commit(position int64) error {
 		if e.dirty() {
 			v = e.held.below
 		}
-		s.stageChange([]byte(e.key), v)
+		s.stageChange(e.keyBytes(), v)
 		e.pending = false
 		s.place(e)
 	}
@@ -99,6 +99,7 @@ func (s *Store) fill(b batch) error {
 			return err
 		}
 		s.removeExpired()
+		s.filter.drop(s.dropped)
 	}
 	if s.next == s.position {
 		return nil

@@ -21,7 +21,7 @@ type Limits struct {
 	// When it is full a commit is asked for. Stores that are restored gather as much before they apply it.
 	Overlay int64
 
-	// ReadCache holds values as they are in the engine, for reads: 16 MiB by default.
+	// ReadCache holds values as they are in the engine, for reads: 16 MiB by default, and what the overlay leaves.
 	ReadCache int64
 }
 
@@ -33,6 +33,7 @@ type Resources struct {
 	files                 *pebble.FileCache
 	dirty, overlay, clean atomic.Int64
 	stores                atomic.Int64 // that are open
+	filters               atomic.Int64 // bytes of the stores' filters
 	restoring             atomic.Int64 // stores that are
 }
 
@@ -68,6 +69,15 @@ func ResourcesIn(ctx context.Context, l Limits) *Resources {
 
 // CommitWanted says that the overlay is full: a commit would empty it.
 func (r *Resources) CommitWanted() bool { return r.overlay.Load() > r.limits.Overlay }
+
+// readRoom is how much memory values for reads may take: with the overlay, or what is gathered by stores that are
+// restored, no more than both limits together.
+func (r *Resources) readRoom() int64 {
+	if r.restoring.Load() > 0 {
+		return r.limits.ReadCache
+	}
+	return r.limits.ReadCache + max(0, r.limits.Overlay-r.overlay.Load())
+}
 
 // Close releases the resources, after all stores are closed.
 func (r *Resources) Close() {

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"time"
 
@@ -61,6 +62,7 @@ type Store struct {
 	clean     list      // as in the engine, the next to be evicted first
 	kept      int64     // bytes of clean
 	stage     stage     // on the way into the engine
+	filter    filter    // of what was staged
 	restoring bool      // from the first Restore to RestoreDone
 	since     time.Time // when the first record was restored that is in the stage
 	position  int64     // as in the engine; -1: none
@@ -86,6 +88,7 @@ func Open(c Config) (*Store, error) {
 func (s *Store) openEngine() error {
 	if s.Config.Spec.Engine == state.Memory || s.Volatile {
 		s.engine = openMemory()
+		s.filter.from = math.MaxInt64 // a map is as fast
 		return nil
 	}
 	e, err := openDisk(s.Dir, s.Resources)
@@ -93,7 +96,7 @@ func (s *Store) openEngine() error {
 		return err
 	}
 	s.engine = e
-	if err := errors.Join(s.identify(), s.readPosition()); err != nil {
+	if err := errors.Join(s.identify(), s.readPosition(), s.beginFilter()); err != nil {
 		return errors.Join(err, e.close())
 	}
 	return nil
@@ -206,6 +209,7 @@ func (s *Store) Close() error {
 	s.forget()
 	err := s.apply()
 	s.endRestore()
+	s.filter.end()
 	s.Resources.stores.Add(-1)
 	return errors.Join(err, s.engine.close())
 }
@@ -219,7 +223,7 @@ func (s *Store) Wipe() error {
 	if err := s.engine.empty(); err != nil {
 		return err
 	}
-	return s.identify()
+	return errors.Join(s.identify(), s.beginFilter())
 }
 
 // encode appends a value as the engine holds it: timestamped stores have 8 bytes of timestamp in front.
