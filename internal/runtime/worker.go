@@ -25,9 +25,10 @@ type worker struct {
 
 	tasks      map[topology.TaskID]*running
 	lastCommit time.Time
-	failures   int       // how often in a row it had to start over
-	failing    time.Time // since when; zero: it does not
-	failed     time.Time // when it had to the last time
+	commitTook time.Duration // the last commit
+	failures   int           // how often in a row it had to start over
+	failing    time.Time     // since when; zero: it does not
+	failed     time.Time     // when it had to the last time
 	pause      time.Duration
 	processed  int // records since the last commit
 
