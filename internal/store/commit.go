@@ -78,8 +78,11 @@ func (s *Store) apply() error {
 	if !s.Staged() {
 		return nil
 	}
-	b := s.engine.batch(len(s.stage.bytes) + 4*len(s.stage.changes))
-	if err := s.fill(b); err != nil {
+	b, err := s.fillSorted()
+	if b == nil && err == nil {
+		b, err = s.fillBatch()
+	}
+	if err != nil {
 		return err
 	}
 	if err := b.apply(); err != nil {
@@ -90,21 +93,41 @@ func (s *Store) apply() error {
 	return nil
 }
 
-func (s *Store) fill(b batch) error {
-	if err := s.stage.writeTo(b); err != nil {
-		return err
+// fillSorted returns a batch that becomes a file, where much is restored; else nil. What is expired is left to the next
+// batch that does not.
+func (s *Store) fillSorted() (batch, error) {
+	if !s.restoring || s.stage.size() < ingestBytes {
+		return nil, nil
 	}
-	if lo, hi, ok := s.expiredSegments(); ok {
-		if err := b.removeRange(lo, hi); err != nil {
+	b, err := s.engine.sorted()
+	if b == nil || err != nil {
+		return nil, err
+	}
+	return b, s.fill(b)
+}
+
+func (s *Store) fillBatch() (batch, error) {
+	b := s.engine.batch(len(s.stage.bytes) + 4*len(s.stage.changes))
+	if err := s.fill(b); err != nil {
+		return nil, err
+	}
+	lo, hi, ok := s.expiredSegments()
+	if !ok {
+		return b, nil
+	}
+	s.removeExpired()
+	s.filter.drop(s.dropped)
+	return b, b.removeRange(lo, hi)
+}
+
+// fill writes the position, which comes before all other keys, and the changes into a batch.
+func (s *Store) fill(b batch) error {
+	if s.next != s.position {
+		if err := b.set(positionKey, binary.BigEndian.AppendUint64(nil, uint64(s.next))); err != nil {
 			return err
 		}
-		s.removeExpired()
-		s.filter.drop(s.dropped)
 	}
-	if s.next == s.position {
-		return nil
-	}
-	return b.set(positionKey, binary.BigEndian.AppendUint64(nil, uint64(s.next)))
+	return s.stage.writeTo(b)
 }
 
 // Abandon throws away what is not committed: the record cache and the overlay.

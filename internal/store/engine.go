@@ -14,6 +14,10 @@ type engine interface {
 	// batch begins a batch of about so many bytes. There is one at a time.
 	batch(size int) batch
 
+	// sorted begins a large batch, to which changes of keys are added in the order of the keys, one a key; nil: it is to be
+	// one of batch's.
+	sorted() (batch, error)
+
 	// scan returns the entries from lo on and before hi, in order; hi nil is no bound. Keys and values are valid until
 	// the next one.
 	scan(lo, hi []byte) iter.Seq2[pair, error]

@@ -49,6 +49,8 @@ func (m *memory) scanBackward(lo, hi []byte) iter.Seq2[pair, error] {
 // batch applies changes at once: nothing can come between them and apply.
 func (m *memory) batch(int) batch { return (*memoryBatch)(m) }
 
+func (m *memory) sorted() (batch, error) { return nil, nil }
+
 type memoryBatch memory
 
 func (m *memoryBatch) set(key, value []byte) error {

@@ -28,6 +28,9 @@ const (
 	settleBytes = 1 << 20
 	settleAfter = time.Second
 
+	// l0Files is how many files may lie above the sorted levels before writers wait.
+	l0Files = 32
+
 	// What is applied waits for the last settling once it is this much more.
 	stallBytes = 8 << 20
 )
@@ -36,6 +39,7 @@ const (
 type disk struct {
 	db       *pebble.DB
 	dir      string
+	opts     *pebble.Options
 	lock     *pebble.Lock
 	pending  int       // bytes applied since the last settling
 	settled  time.Time // of the last settling
@@ -63,7 +67,7 @@ func openDisk(dir string, r *Resources) (*disk, error) {
 		MemTableSize:                memTable,
 		MemTableStopWritesThreshold: 1000, // see wait
 		L0CompactionThreshold:       8,
-		L0StopWritesThreshold:       32,
+		L0StopWritesThreshold:       l0Files,
 		LBaseMaxBytes:               32 << 20,
 		FormatMajorVersion:          pebble.FormatNewest,
 	}
@@ -74,6 +78,7 @@ func openDisk(dir string, r *Resources) (*disk, error) {
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
+	d.opts = opts
 	if err := d.open(opts); err != nil {
 		return nil, err
 	}
@@ -86,6 +91,7 @@ func (d *disk) open(opts *pebble.Options) error {
 		return fmt.Errorf("the directory %s is in use by another task or process: %w", d.dir, err)
 	}
 	opts.Lock = lock
+	_ = opts.FS.Remove(opts.FS.PathJoin(d.dir, ingestName)) // there is none, mostly
 	if d.db, err = pebble.Open(d.dir, opts); err != nil {
 		switch {
 		case environmental(err):
