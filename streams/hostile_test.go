@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 
 	"github.com/millrace/millrace/streams"
+	"github.com/millrace/millrace/topology"
 )
 
 // as logs in.
@@ -216,8 +217,9 @@ func TestTopicsGone(t *testing.T) {
 	for _, gone := range []string{"out", "app-counts-changelog"} {
 		for name, opts := range guarantees {
 			t.Run(gone+", "+name, func(t *testing.T) {
+				t.Parallel()
 				c := fakeCluster(t, kfake.SeedTopics(1, "in", "out"))
-				p := start(t, c, countTopology(t), append(opts, streams.DeliveryTimeout(3*time.Second), streams.TaskTimeout(3*time.Second))...)
+				p := start(t, c, countTopology(t), opts...)
 				feed(t, c, "in", "one")
 				values(t, c, "out", 1)
 				if err := c.DeleteTopic(gone); err != nil {
@@ -230,17 +232,32 @@ func TestTopicsGone(t *testing.T) {
 	}
 }
 
-// Partitions that come while the application runs are not read: it ends with the remedy, or at its next start.
+// Partitions that come while the application runs end it, as nothing reads them. Without state it reads them when it is
+// started anew; with state it ends again.
 func TestPartitionsAdded(t *testing.T) {
-	c := fakeCluster(t, kfake.SeedTopics(1, "in", "out"))
-	p := start(t, c, countTopology(t))
-	feed(t, c, "in", "one")
-	values(t, c, "out", 1)
-	if _, err := kadm.NewClient(client(t, c)).CreatePartitions(patiently(t), 1, "in"); err != nil {
-		t.Fatal(err)
+	add := func(t *testing.T, topo *topology.Topology, says ...string) *kfake.Cluster {
+		c := fakeCluster(t, kfake.SeedTopics(1, "in", "out"))
+		p := start(t, c, topo)
+		feed(t, c, "in", "one")
+		values(t, c, "out", 1)
+		if _, err := kadm.NewClient(client(t, c)).CreatePartitions(patiently(t), 1, "in"); err != nil {
+			t.Fatal(err)
+		}
+		p.awaitError(append(says, `"in" has 2 partitions, and had 1 when the application started`)...)
+		return c
 	}
-	if err := p.stop(); err != nil {
-		t.Fatal(err)
-	}
-	start(t, c, countTopology(t)).awaitError("app-counts-", "has 1 partitions, but the application needs 2", "reset the application")
+	t.Run("state", func(t *testing.T) {
+		says := []string{"app-counts-", "has 1 partitions, but the application needs 2", "reset the application"}
+		c := add(t, countTopology(t), says...)
+		start(t, c, countTopology(t)).awaitError(says...)
+	})
+	t.Run("no state", func(t *testing.T) {
+		c := add(t, copyTopology(t), "start all instances anew")
+		start(t, c, copyTopology(t))
+		err := client(t, c, kgo.RecordPartitioner(kgo.ManualPartitioner())).ProduceSync(patiently(t), &kgo.Record{Topic: "in", Partition: 1, Value: []byte("two")}).FirstErr()
+		if err != nil {
+			t.Fatal(err)
+		}
+		values(t, c, "out", 2)
+	})
 }

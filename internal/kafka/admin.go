@@ -20,30 +20,46 @@ const (
 	Latest   int64 = -1
 )
 
-// Partitions returns how many partitions each of the topics has; a topic that does not exist is left out.
-func (c *Client) Partitions(ctx context.Context, topics []string) (counts map[string]int32, err error) {
-	err = retry(ctx, passing, func() error {
-		counts, err = c.partitions(ctx, topics)
-		return err
-	})
-	return counts, meaning(err)
+// Topic is what the cluster says of a topic: its id, all zeros from brokers before 2.8, and how many partitions it has.
+type Topic = struct {
+	ID         [16]byte
+	Partitions int32
 }
 
-func (c *Client) partitions(ctx context.Context, topics []string) (map[string]int32, error) {
-	resp, err := c.metadata(ctx, topics)
+// Topics describes topics; one that does not exist is left out.
+func (c *Client) Topics(ctx context.Context, names []string) (topics map[string]Topic, err error) {
+	err = retry(ctx, passing, func() error {
+		topics, err = c.topics(ctx, names)
+		return err
+	})
+	return topics, meaning(err)
+}
+
+// Partitions returns how many partitions each of the topics has; a topic that does not exist is left out.
+func (c *Client) Partitions(ctx context.Context, names []string) (map[string]int32, error) {
+	topics, err := c.Topics(ctx, names)
+	counts := make(map[string]int32, len(topics))
+	for name, t := range topics {
+		counts[name] = t.Partitions
+	}
+	return counts, err
+}
+
+func (c *Client) topics(ctx context.Context, names []string) (map[string]Topic, error) {
+	resp, err := c.metadata(ctx, names)
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[string]int32, len(topics))
+	out := make(map[string]Topic, len(names))
 	for _, t := range resp.Topics {
 		err := kerr.ErrorForCode(t.ErrorCode)
 		switch {
 		case err == nil:
-			out[*t.Topic] = int32(len(t.Partitions))
+			out[*t.Topic] = Topic{t.TopicID, int32(len(t.Partitions))}
 		case errors.Is(err, kerr.UnknownTopicOrPartition):
 		case errors.Is(err, kerr.LeaderNotAvailable): // just created
 			if len(t.Partitions) > 0 {
-				out[*t.Topic] = int32(len(t.Partitions))
+				out[*t.Topic] = Topic{t.TopicID, int32(len(t.Partitions))}
 			}
 		default:
 			return nil, fmt.Errorf("kafka: describing topic %q: %w", *t.Topic, err)

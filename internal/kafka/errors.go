@@ -35,7 +35,7 @@ var final = []struct {
 	{kerr.InvalidTransactionTimeout, "the broker does not allow so long a transaction: see its transaction.max.timeout.ms (option TransactionTimeout)"},
 	{kerr.MessageTooLarge, "the record is larger than the producer or the topic allows: see the topic's max.message.bytes and kgo.ProducerBatchMaxBytes (option ClientOptions)"},
 	{kerr.RecordListTooLarge, "the batch is larger than the topic allows: see its segment.bytes"},
-	{kerr.UnknownTopicOrPartition, "the topic does not exist (any more); create it"},
+	{kerr.UnknownTopicOrPartition, "the topic does not exist (any more); create it, or, if it is one of the application's own, whose records went with it, reset the application"},
 	{kerr.InvalidTopicException, "the topic's name is not allowed, or it is internal to Kafka"},
 	{kerr.InvalidTimestamp, "the topic refuses the timestamp: see its message.timestamp.before.max.ms and message.timestamp.after.max.ms"},
 	{kerr.InvalidRecord, "the broker refuses the record: a compacted topic takes none without a key"},

@@ -49,6 +49,7 @@ type Fetcher struct {
 		sync.Mutex
 		subs    []*subscription
 		brokers map[int32]*leader
+		ids     map[string][16]byte // of the topics, as they were when they were first read
 	}
 }
 
@@ -65,14 +66,12 @@ type subscription struct {
 	}
 
 	// Under the fetcher's lock.
-	id       [16]byte // of the topic
-	leader   int32    // -1: not known
-	busy     bool     // in a request; where it then led to another leader, that one waits for the answer
-	epoch    int32    // of the leader
-	failures int      // in a row, of leaders that turned out not to lead
+	leader   int32 // -1: not known
+	busy     bool  // in a request; where it then led to another leader, that one waits for the answer
+	epoch    int32 // of the leader
+	failures int   // in a row, of leaders that turned out not to lead
 	position int64
 	end      int64
-	missing  time.Time // since when the topic cannot be found
 }
 
 // NewFetcher makes a fetcher that reads through the client. It has to be closed.
@@ -82,7 +81,7 @@ func NewFetcher(client *Client, cfg FetchConfig) *Fetcher {
 		dec: decoder{decompressor: kgo.DefaultDecompressor(), committed: cfg.ReadCommitted},
 	}
 	f.ctx, f.stop = context.WithCancel(context.Background())
-	f.mu.brokers = make(map[int32]*leader)
+	f.mu.brokers, f.mu.ids = make(map[int32]*leader), make(map[string][16]byte)
 	f.wg.Go(f.lookup)
 	return f
 }
@@ -102,11 +101,6 @@ func (f *Fetcher) Subscribe(p assign.TopicPartition, offset int64, sink Sink) in
 	s := &subscription{f: f, TopicPartition: p, sink: sink, leader: -1, epoch: -1, position: offset, end: -1}
 	f.mu.Lock()
 	f.mu.subs = append(f.mu.subs, s)
-	for _, other := range f.mu.subs { // often a broker that leads the topic's other partition is known
-		if other.Topic == p.Topic && other.leader >= 0 {
-			s.id = other.id
-		}
-	}
 	f.mu.Unlock()
 	f.needLeaders()
 	return s
@@ -203,11 +197,8 @@ func (f *Fetcher) lookup() {
 	}
 }
 
-// missingTimeout is how long a topic may be unknown to the cluster before reading it fails: brokers learn of a new
-// topic one after the other.
-const missingTimeout = 30 * time.Second
-
-// findLeaders asks for the leaders of all topics that are read; ok says that each was found.
+// findLeaders asks for the leaders of all topics that are read; ok says that each was found. It goes on to look for a topic
+// that is missing, as brokers learn of a new one one after the other: that one is gone for good is not for it to say.
 func (f *Fetcher) findLeaders() (ok bool) {
 	var topics []string
 	f.mu.Lock()
@@ -239,27 +230,20 @@ func (f *Fetcher) findLeaders() (ok bool) {
 
 func (f *Fetcher) setLeaders(found map[assign.TopicPartition]*kmsg.MetadataResponseTopicPartition, ids map[string][16]byte) (ok bool) {
 	ok = true
-	var gone []*subscription
 	var recreated []*subscription
 	f.mu.Lock()
 	for _, s := range f.mu.subs {
 		p := found[s.TopicPartition]
 		if p == nil || p.Leader < 0 || p.ErrorCode != 0 && !errors.Is(kerr.ErrorForCode(p.ErrorCode), kerr.ReplicaNotAvailable) {
 			ok = false
-			if p == nil && s.missing.IsZero() {
-				s.missing = time.Now()
-			} else if p == nil && time.Since(s.missing) > missingTimeout {
-				gone = append(gone, s)
-			}
 			continue
 		}
-		s.missing = time.Time{}
-		if id := ids[s.Topic]; s.id != id {
-			if s.id != [16]byte{} {
-				recreated = append(recreated, s)
-				continue
-			}
-			s.id = id
+		switch id, known := f.mu.ids[s.Topic]; {
+		case !known:
+			f.mu.ids[s.Topic] = ids[s.Topic]
+		case id != ids[s.Topic]:
+			recreated = append(recreated, s)
+			continue
 		}
 		if s.leader != p.Leader || s.epoch != p.LeaderEpoch {
 			s.leader, s.epoch = p.Leader, p.LeaderEpoch
@@ -267,9 +251,6 @@ func (f *Fetcher) setLeaders(found map[assign.TopicPartition]*kmsg.MetadataRespo
 		}
 	}
 	f.mu.Unlock()
-	for _, s := range gone {
-		s.fail(fmt.Errorf("the topic or its partition does not exist any more (not found for %v)", missingTimeout))
-	}
 	for _, s := range recreated {
 		s.fail(errors.New("the topic was deleted and made anew; the offsets and the state of the application are of the " +
 			"old one: reset the application's offsets and state, or give it a new application id"))

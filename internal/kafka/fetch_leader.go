@@ -113,9 +113,9 @@ func (b *leader) ask() *ask {
 			at = len(a.req.Topics)
 			topics[s.Topic] = at
 			t := kmsg.NewFetchRequestTopic()
-			t.Topic, t.TopicID = s.Topic, s.id
+			t.Topic, t.TopicID = s.Topic, f.mu.ids[s.Topic]
 			a.req.Topics = append(a.req.Topics, t)
-			a.ids[s.id] = s.Topic
+			a.ids[t.TopicID] = s.Topic
 		}
 		p := kmsg.NewFetchRequestTopicPartition()
 		p.Partition, p.FetchOffset, p.CurrentLeaderEpoch, p.PartitionMaxBytes = s.Partition, s.position, s.epoch, f.cfg.MaxPartitionBytes

@@ -80,6 +80,10 @@ type session struct {
 // weighs.
 const maxUnacknowledged = 20_000
 
+// unknownTries is how often the client looks for a topic that brokers do not know, every 100 ms, before a record for it
+// fails: about 5 s, in which they have heard of a new one, and know their topics again after a restart.
+const unknownTries = 50
+
 // NewProducer makes a producer with a client of its own. It has to be closed.
 func NewProducer(cfg Config, pc ProducerConfig) (*Producer, error) {
 	p := &Producer{cfg: cfg, pc: pc}
@@ -105,7 +109,7 @@ func (p *Producer) newSession() (*session, error) {
 		kgo.MaxBufferedBytes(p.pc.BufferBytes),
 		kgo.MaxBufferedRecords(maxUnacknowledged),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.UnknownTopicRetries(12), // about as long as brokers take to hear of a new topic
+		kgo.UnknownTopicRetries(unknownTries),
 	}
 	if p.transactional() {
 		opts = append(opts, kgo.TransactionalID(p.pc.TransactionalID), kgo.TransactionTimeout(p.pc.TransactionTimeout))

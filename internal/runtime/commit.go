@@ -63,7 +63,7 @@ func (w *worker) commit() error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), w.i.cfg.CommitTimeout)
+	ctx, cancel := context.WithTimeout(w.i.hope.Context, w.i.cfg.CommitTimeout)
 	defer cancel()
 	offsets, purge := w.offsets(needed)
 	switch err := w.producer.Commit(ctx, offsets); {

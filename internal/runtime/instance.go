@@ -94,6 +94,12 @@ type Instance struct {
 		wg     sync.WaitGroup
 	}
 
+	// hope ends when a topic is gone without which nothing can be committed: who waits for the cluster is let go.
+	hope struct {
+		context.Context
+		end context.CancelFunc
+	}
+
 	sums struct { // what the next subscription says of our state
 		sync.Mutex
 		running   map[topology.TaskID]bool
@@ -119,6 +125,7 @@ func New(cfg Config, ports Ports) *Instance {
 		events: newQueue[any](),
 	}
 	i.background.Context, i.background.cancel = context.WithCancel(context.Background())
+	i.hope.Context, i.hope.end = context.WithCancel(context.Background())
 	i.sums.running, i.sums.positions = make(map[topology.TaskID]bool), make(map[topology.TaskID]map[string]int64)
 	i.sums.noted = make(map[topology.TaskID]time.Time)
 	return i
@@ -200,6 +207,7 @@ func (i *Instance) begin(ctx context.Context) (err error) {
 	for _, w := range i.workers {
 		go w.run()
 	}
+	i.background.wg.Go(i.watch)
 	return nil
 }
 
@@ -326,7 +334,7 @@ func (i *Instance) serve(ctx context.Context) error {
 	i.serving.Store(false)
 	err = errors.Join(i.fatal, err)
 	i.ending(err)
-	closeErr := i.closeAll(!errors.Is(err, errMember))
+	closeErr := i.closeAll(!errors.Is(err, errMember) && i.hope.Err() == nil)
 	leave()
 	for ended := false; !ended; { // it may be waiting for an answer
 		select {
@@ -410,7 +418,9 @@ func (i *Instance) closeAll(commit bool) error {
 	for _, e := range i.events.take(nil) {
 		switch e := e.(type) {
 		case failed:
-			errs = append(errs, e.err)
+			if e.w == nil || i.hope.Err() == nil { // else it is what comes of that
+				errs = append(errs, e.err)
+			}
 		case rewound:
 			i.drop(e)
 		default:
@@ -430,6 +440,7 @@ func (i *Instance) end() error {
 		err = i.closeAll(false)
 	}
 	i.background.cancel()
+	i.hope.end()
 	i.background.wg.Wait()
 	i.answer()
 	i.purge.wg.Wait()

@@ -162,6 +162,14 @@ func (p *paper) Partitions(_ context.Context, topics []string) (map[string]int32
 	}
 	return out, nil
 }
+func (p *paper) Topics(ctx context.Context, names []string) (map[string]Topic, error) {
+	counts, err := p.Partitions(ctx, names)
+	out := make(map[string]Topic)
+	for name, n := range counts {
+		out[name] = Topic{Partitions: n}
+	}
+	return out, err
+}
 func (p *paper) CreateTopic(_ context.Context, topic string, partitions int32, _ int16, config map[string]string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

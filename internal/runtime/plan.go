@@ -382,7 +382,7 @@ func (i *Instance) partitions() func(topic string) (int32, error) {
 		if n, ok := others[topic]; ok {
 			return n, nil
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), i.cfg.CommitTimeout)
+		ctx, cancel := context.WithTimeout(i.hope.Context, i.cfg.CommitTimeout)
 		defer cancel()
 		counts, err := i.ports.Cluster.Partitions(ctx, []string{topic})
 		if err != nil {
@@ -425,7 +425,7 @@ func (i *Instance) startOffsetsOnce(tasks []topology.TaskID) func() (map[assign.
 
 // startOffsets returns where the inputs of tasks begin: at the committed offset, else where the policy says.
 func (i *Instance) startOffsets(ids []topology.TaskID) (map[assign.TopicPartition]start, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), i.cfg.CommitTimeout)
+	ctx, cancel := context.WithTimeout(i.hope.Context, i.cfg.CommitTimeout)
 	defer cancel()
 	i.fenceAbsent()
 	var all, without []assign.TopicPartition

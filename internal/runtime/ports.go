@@ -24,6 +24,8 @@ type Cluster interface {
 	Connect(ctx context.Context) error
 	// Partitions returns the partition counts of topics; one that does not exist is left out.
 	Partitions(ctx context.Context, topics []string) (map[string]int32, error)
+	// Topics describes topics; one that does not exist is left out.
+	Topics(ctx context.Context, names []string) (map[string]Topic, error)
 	// CreateTopic makes a topic, if it does not exist.
 	CreateTopic(ctx context.Context, topic string, partitions int32, replication int16, config map[string]string) error
 	// TopicConfig returns the value of one config for each of the topics.
@@ -32,6 +34,12 @@ type Cluster interface {
 	Offsets(ctx context.Context, partitions []assign.TopicPartition, at int64) (map[assign.TopicPartition]int64, error)
 	// DeleteRecords deletes what lies before the offsets.
 	DeleteRecords(ctx context.Context, before map[assign.TopicPartition]int64) error
+}
+
+// Topic is what a cluster says of a topic. The id is all zeros where the cluster has none.
+type Topic = struct {
+	ID         [16]byte
+	Partitions int32
 }
 
 // Committed is a committed offset and what is kept with it.

@@ -46,7 +46,7 @@ func (p *purger) start(i *Instance) {
 	}
 	p.mu.busy = true
 	p.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(i.hope.Context, 30*time.Second)
 		defer cancel()
 		err := i.ports.Cluster.DeleteRecords(ctx, before)
 		if err != nil {
