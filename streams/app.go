@@ -281,7 +281,7 @@ func (a *App) ports() runtime.Ports {
 }
 
 func (c *appConfig) kafka(id string) kafka.Config {
-	return kafka.Config{Brokers: c.brokers, ClientID: id, Options: c.clientOptions, Patience: c.connectTimeout, Log: c.log}
+	return kafka.Config{Brokers: c.brokers, ClientID: id, Options: c.clientOptions, Patience: c.connectTimeout, ExactlyOnce: c.exactlyOnce, Log: c.log}
 }
 
 // clients are what an App keeps to the cluster while it runs.

@@ -4,15 +4,20 @@ package streams_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/oauth"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/millrace/millrace/internal/kafkatest"
 	"github.com/millrace/millrace/streams"
@@ -134,4 +139,48 @@ func ends(t *testing.T, admin *kadm.Client, topic string) (sum int64) {
 	}
 	offsets.Each(func(o kadm.ListedOffset) { sum += o.Offset })
 	return sum
+}
+
+// guardedKafka is a cluster where users log in, for all tests here.
+var guardedKafka = sync.OnceValues(func() (*kafkatest.Cluster, error) {
+	return kafkatest.New(context.Background(), kafkatest.Guarded())
+})
+
+func guardedCluster(t *testing.T) *kafkatest.Cluster {
+	t.Helper()
+	c, err := guardedKafka()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Whoever is not let in hears of it at once, with the user and the mechanism and without the password.
+func TestWrongPasswordOnKafka(t *testing.T) {
+	c := guardedCluster(t)
+	me := []kadm.UpsertSCRAM{{User: "me", Mechanism: kadm.ScramSha512, Iterations: 4096, Password: "word"}}
+	if _, err := c.Admin().AlterUserSCRAMs(t.Context(), nil, me); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		address string
+		login   kgo.Opt
+		says    []string
+	}{
+		"plain":           {c.Guarded(), kgo.SASL(plain.Auth{User: kafkatest.User, Pass: "secret"}.AsMechanism()), []string{`as user "plain" by PLAIN`, "Authentication failed", "the password is wrong"}},
+		"scram":           {c.Guarded(), kgo.SASL(scram.Auth{User: "me", Pass: "secret"}.AsSha512Mechanism()), []string{`as user "me" by SCRAM-SHA-512`, "Authentication failed", "the password is wrong"}},
+		"wrong mechanism": {c.Guarded(), kgo.SASL(oauth.Auth{Token: "secret"}.AsMechanism()), []string{"by OAUTHBEARER", "does not offer that mechanism"}},
+		"no login":        {c.Guarded(), kgo.ClientID("x"), []string{"without a login", "check TLS, the mechanism"}},
+		"no login asked":  {c.Bootstrap(), kgo.SASL(plain.Auth{User: "me", Pass: "secret"}.AsMechanism()), []string{`as user "me" by PLAIN`, "does not offer that mechanism"}},
+		"TLS":             {c.Bootstrap(), kgo.DialTLSConfig(new(tls.Config)), []string{"without a login", "check TLS"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := startReal(t, []string{c.address}, kafkatest.Unique("app"), "in", "out", t.TempDir(), streams.ClientOptions(c.login))
+			r.awaitEnd(t, soon, append(c.says, c.address, "option ClientOptions")...)
+			if err := r.stop(); strings.Contains(err.Error(), "secret") {
+				t.Errorf("the error tells the password: %v", err)
+			}
+		})
+	}
 }

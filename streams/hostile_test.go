@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 
 	"github.com/millrace/millrace/streams"
@@ -214,6 +215,7 @@ func TestRevokedACLs(t *testing.T) {
 
 // Topics to which the application writes end it when they go away, with their names.
 func TestTopicsGone(t *testing.T) {
+	t.Parallel()
 	for _, gone := range []string{"out", "app-counts-changelog"} {
 		for name, opts := range guarantees {
 			t.Run(gone+", "+name, func(t *testing.T) {
@@ -235,6 +237,7 @@ func TestTopicsGone(t *testing.T) {
 // Partitions that come while the application runs end it, as nothing reads them. Without state it reads them when it is
 // started anew; with state it ends again.
 func TestPartitionsAdded(t *testing.T) {
+	t.Parallel()
 	add := func(t *testing.T, topo *topology.Topology, says ...string) *kfake.Cluster {
 		c := fakeCluster(t, kfake.SeedTopics(1, "in", "out"))
 		p := start(t, c, topo)
@@ -260,4 +263,49 @@ func TestPartitionsAdded(t *testing.T) {
 		}
 		values(t, c, "out", 2)
 	})
+}
+
+// Brokers that are too old for what is asked are an error at the start, and not what becomes of it; the oldest that are
+// not do all that is needed.
+func TestOldBrokers(t *testing.T) {
+	for name, c := range map[string]struct {
+		broker *kversion.Versions
+		opts   []streams.AppOption
+		says   []string
+	}{
+		"at least once, too old": {kversion.V2_3_0(), nil, []string{"too old for the application, which needs Kafka 2.4", "upgrade the brokers"}},
+		"at least once":          {kversion.V2_4_0(), nil, nil},
+		"exactly once, too old":  {kversion.V2_4_0(), []streams.AppOption{streams.ExactlyOnce()}, []string{"too old for exactly-once, which needs Kafka 2.5", "without the option ExactlyOnce"}},
+		"exactly once":           {kversion.V2_5_0(), []streams.AppOption{streams.ExactlyOnce()}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster := fakeCluster(t, kfake.MaxVersions(c.broker), kfake.SeedTopics(1, "in", "out"))
+			began := time.Now()
+			p := start(t, cluster, countTopology(t), c.opts...)
+			if c.says != nil {
+				p.awaitError(c.says...)
+				if after := time.Since(began); after > 5*time.Second {
+					t.Errorf("that took %v", after)
+				}
+				return
+			}
+			feed(t, cluster, "in", "one")
+			values(t, cluster, "out", 1)
+			if err := p.stop(); err != nil {
+				t.Fatal(err)
+			}
+			start(t, cluster, countTopology(t), c.opts...) // it finds what it committed
+			feed(t, cluster, "in", "one")
+			if got := values(t, cluster, "out", 2); !slices.Equal(got, []string{"1", "2"}) {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+// A broker that does not say why it hangs up on who logs in with a wrong password is understood all the same.
+func TestWrongPassword(t *testing.T) {
+	t.Parallel()
+	c, _ := guarded(t)
+	start(t, c, countTopology(t), streams.ClientOptions(as("me", "secret"))).awaitError(`as user "me" by PLAIN`, "the password")
 }

@@ -31,11 +31,12 @@ import (
 
 // Config is what all clients of an application have in common.
 type Config struct {
-	Brokers  []string // host:port
-	ClientID string
-	Options  []kgo.Opt     // from the user, after our own: TLS, SASL, dialers
-	Patience time.Duration // how long Connect waits
-	Log      *slog.Logger
+	Brokers     []string // host:port
+	ClientID    string
+	Options     []kgo.Opt     // from the user, after our own: TLS, SASL, dialers
+	Patience    time.Duration // how long Connect waits
+	ExactlyOnce bool          // what the brokers have to be able to
+	Log         *slog.Logger
 }
 
 // A Client is a connection to a cluster.
@@ -76,15 +77,20 @@ func versions() *kversion.Versions {
 	return v
 }
 
-// Connect waits until a broker answers, at most for cfg.Patience. The error says what was tried and what became of it.
+// Connect waits until a broker answers, at most for cfg.Patience, and checks that it is new enough. The error says what was
+// tried and what became of it. A login that fails is not tried again.
 func (c *Client) Connect(ctx context.Context) error {
 	timeout := c.cfg.Patience
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	began := time.Now()
 	for {
 		err := c.Ping(ctx)
 		if err == nil {
-			return nil
+			return c.checkVersion(ctx)
+		}
+		if refused := c.loginRefused(err, time.Since(began)); refused != nil {
+			return refused
 		}
 		if ctx.Err() == nil {
 			select {

@@ -178,6 +178,8 @@ func (g *Group) explain(err error) error {
 		remedy = "; the principal needs READ on the group"
 	case errors.Is(err, kerr.FencedInstanceID):
 		remedy = fmt.Sprintf("; another process uses the instance id %q", g.cfg.InstanceID)
+	default:
+		_, err = withRemedy(err)
 	}
 	return fmt.Errorf("kafka: group %q: %w%s", g.cfg.Group, err, remedy)
 }

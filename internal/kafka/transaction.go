@@ -194,22 +194,16 @@ func (g *Group) commitIn(ctx context.Context, p *Producer, offsets map[assign.To
 // transactionVersion returns the cluster's feature transaction.version, 0 where it has none. From 2 on each transaction
 // has an epoch of its own, and offsets need not be announced (KIP-890).
 func (c *Client) transactionVersion(ctx context.Context) (version int16, err error) {
-	err = retry(ctx, passing, func() error {
-		resp, err := request[*kmsg.ApiVersionsResponse](ctx, c.Client, kmsg.NewPtrApiVersionsRequest())
-		if err == nil {
-			err = kerr.ErrorForCode(resp.ErrorCode)
+	resp, err := c.apiVersions(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range resp.FinalizedFeatures {
+		if f.Name == "transaction.version" {
+			version = f.MaxVersionLevel
 		}
-		if err != nil {
-			return fmt.Errorf("kafka: asking for the features of the cluster: %w", err)
-		}
-		for _, f := range resp.FinalizedFeatures {
-			if f.Name == "transaction.version" {
-				version = f.MaxVersionLevel
-			}
-		}
-		return nil
-	})
-	return version, err
+	}
+	return version, nil
 }
 
 // addOffsets tells the coordinator of the transaction that offsets will be in it, which brokers before KIP-890 need.

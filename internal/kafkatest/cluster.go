@@ -35,6 +35,7 @@ const stopTimeout = 20 * time.Second
 // Cluster is a running Kafka cluster. Its methods may be called from several goroutines.
 type Cluster struct {
 	bootstrap string
+	guarded   string
 	brokers   int
 	admin     *kadm.Client
 	client    *kgo.Client
@@ -128,7 +129,8 @@ func boot(ctx context.Context, inst *installation, o options) (_ *Cluster, err e
 			return nil, err
 		}
 	}
-	return c, c.connect(layout.bootstrap())
+	c.guarded = bootstrap(layout.guarded)
+	return c, c.connect(bootstrap(layout.clients))
 }
 
 // connect makes the admin client.
@@ -143,6 +145,15 @@ func (c *Cluster) connect(bootstrap string) error {
 
 // Bootstrap returns the brokers' addresses as host:port, joined by commas.
 func (c *Cluster) Bootstrap() string { return c.bootstrap }
+
+// User and Password log in by PLAIN where a cluster is [Guarded]. Tests make users for SCRAM by the admin client.
+const (
+	User     = "plain"
+	Password = "plain-secret"
+)
+
+// Guarded returns the addresses at which users log in, as Bootstrap does; it is empty without the option [Guarded].
+func (c *Cluster) Guarded() string { return c.guarded }
 
 // Brokers returns how many brokers the cluster has, whether they run or not.
 func (c *Cluster) Brokers() int { return c.brokers }

@@ -77,7 +77,7 @@ func TestSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := l.bootstrap(), "127.0.0.1:19092,127.0.0.1:19093,127.0.0.1:19094"; got != want {
+	if got, want := bootstrap(l.clients), "127.0.0.1:19092,127.0.0.1:19093,127.0.0.1:19094"; got != want {
 		t.Errorf("bootstrap is %s, want %s", got, want)
 	}
 	settings := l.properties(2, "/data")

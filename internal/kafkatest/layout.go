@@ -19,14 +19,18 @@ type layout struct {
 	clusterID   string
 	clients     []int // the port of node i+1 for clients
 	controllers []int // the port of node i+1 for the other controllers
+	guarded     []int // the port of node i+1 for clients that log in; nil: there is none
 	settings    [][2]string
 }
 
 func newLayout(o options) (*layout, error) {
 	l := &layout{clusterID: randomID(), settings: o.settings}
 	want := 2 * o.brokers
+	if o.guarded {
+		want += o.brokers
+	}
 	if o.port != 0 {
-		want = o.brokers
+		want -= o.brokers
 		for i := range o.brokers {
 			l.clients = append(l.clients, o.port+i)
 		}
@@ -36,6 +40,9 @@ func newLayout(o options) (*layout, error) {
 		return nil, err
 	}
 	l.controllers, ports = ports[:o.brokers], ports[o.brokers:]
+	if o.guarded {
+		l.guarded, ports = ports[:o.brokers], ports[o.brokers:]
+	}
 	l.clients = append(l.clients, ports...)
 	return l, nil
 }
@@ -59,9 +66,10 @@ func freePorts(n int) ([]int, error) {
 	return nil, fmt.Errorf("kafkatest: no %d free ports on 127.0.0.1 between %d and %d", n, lowest, lowest+span)
 }
 
-func (l *layout) bootstrap() string {
-	addrs := make([]string, len(l.clients))
-	for i, port := range l.clients {
+// bootstrap joins the addresses of ports.
+func bootstrap(ports []int) string {
+	addrs := make([]string, len(ports))
+	for i, port := range ports {
 		addrs[i] = fmt.Sprintf("127.0.0.1:%d", port)
 	}
 	return strings.Join(addrs, ",")
@@ -100,9 +108,20 @@ func (l *layout) properties(id int, data string) string {
 	set("node.id", id)
 	set("controller.quorum.voters", strings.Join(voters, ","))
 	set("controller.listener.names", "CONTROLLER")
-	set("listeners", fmt.Sprintf("PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d",
-		l.clients[id-1], l.controllers[id-1]))
-	set("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT")
+	listeners := fmt.Sprintf("PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d", l.clients[id-1], l.controllers[id-1])
+	set("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,GUARDED:SASL_PLAINTEXT")
+	if l.guarded != nil {
+		listeners += fmt.Sprintf(",GUARDED://127.0.0.1:%d", l.guarded[id-1])
+		const modules = "org.apache.kafka.common.security."
+		set("listener.name.guarded.sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512")
+		set("listener.name.guarded.plain.sasl.jaas.config", fmt.Sprintf("%splain.PlainLoginModule required user_%s=%q;", modules, User, Password))
+		for _, size := range []string{"256", "512"} {
+			set("listener.name.guarded.scram-sha-"+size+".sasl.jaas.config", modules+"scram.ScramLoginModule required;")
+		}
+		set("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer")
+		set("super.users", "User:ANONYMOUS")
+	}
+	set("listeners", listeners)
 	set("log.dirs", data)
 
 	set("default.replication.factor", replicas)

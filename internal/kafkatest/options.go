@@ -10,6 +10,7 @@ type options struct {
 	port     int
 	dir      string
 	heapMiB  int
+	guarded  bool
 	settings [][2]string
 }
 
@@ -28,6 +29,10 @@ func Dir(dir string) Option { return func(o *options) { o.dir = dir } }
 
 // Heap sets the largest heap of each broker in MiB; default 512.
 func Heap(mib int) Option { return func(o *options) { o.heapMiB = mib } }
+
+// Guarded adds a listener that asks for a user and a password, by PLAIN or SCRAM: see [Cluster.Guarded]. There users may do
+// what ACLs allow; at the other listener everybody may do everything. It costs no time.
+func Guarded() Option { return func(o *options) { o.guarded = true } }
 
 // Setting sets a broker setting, as in server.properties. It overrides this package's own, which are: no topic is
 // created by asking for it, no retention and no bounds on timestamps, no delay before a first rebalance, session
