@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
@@ -181,6 +183,118 @@ func TestWrongPasswordOnKafka(t *testing.T) {
 			if err := r.stop(); strings.Contains(err.Error(), "secret") {
 				t.Errorf("the error tells the password: %v", err)
 			}
+		})
+	}
+}
+
+// A guest is a user of a guarded cluster with an application of its own.
+type guest struct {
+	*kafkatest.Cluster
+	user, app, in, out string
+	login              kgo.Opt
+}
+
+// newGuest makes a user and its topics.
+func newGuest(t *testing.T) *guest {
+	t.Helper()
+	c := guardedCluster(t)
+	g := &guest{Cluster: c, user: kafkatest.Unique("user"), app: kafkatest.Unique("app"), in: c.Topic(t, "in", 2), out: c.Topic(t, "out", 2)}
+	g.login = kgo.SASL(scram.Auth{User: g.user, Pass: "word"}.AsSha256Mechanism())
+	word := []kadm.UpsertSCRAM{{User: g.user, Mechanism: kadm.ScramSha256, Iterations: 4096, Password: "word"}}
+	if _, err := c.Admin().AlterUserSCRAMs(t.Context(), nil, word); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// allow gives the user ACLs, and returns when they hold: one more tells.
+func (g *guest) allow(t *testing.T, all acls) {
+	t.Helper()
+	last := "last-" + g.app
+	for _, a := range append(all, allowed(kmsg.ACLResourceTypeTopic, last, kmsg.ACLResourcePatternTypeLiteral, kmsg.ACLOperationDescribe)...) {
+		b := kadm.NewACLs().ResourcePatternType(a.Pattern).Operations(a.Operation).Allow("User:" + g.user).AllowHosts("*")
+		switch a.Resource {
+		case kmsg.ACLResourceTypeTopic:
+			b = b.Topics(a.Name)
+		case kmsg.ACLResourceTypeGroup:
+			b = b.Groups(a.Name)
+		case kmsg.ACLResourceTypeTransactionalId:
+			b = b.TransactionalIDs(a.Name)
+		}
+		createACLs(t, g.Admin(), b)
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(g.Guarded()), g.login)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	eventually(t, "the ACLs to hold", func() bool {
+		topics, err := kadm.NewClient(cl).ListTopics(t.Context(), last)
+		return err == nil && errors.Is(topics[last].Err, kerr.UnknownTopicOrPartition)
+	})
+}
+
+func (g *guest) start(t *testing.T, opts ...streams.AppOption) *real {
+	t.Helper()
+	return startReal(t, []string{g.Guarded()}, g.app, g.in, g.out, t.TempDir(), append(opts, streams.ClientOptions(g.login))...)
+}
+
+// The documented ACLs suffice on Kafka, also for a second start and for the purge.
+func TestLeastACLsOnKafka(t *testing.T) {
+	for name, opts := range guarantees {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGuest(t)
+			g.allow(t, least(g.app, g.in, g.out, opts != nil))
+			keepFeeding(t, g.Cluster, g.in)
+			logged := &safeLog{}
+			opts := append(opts, streams.RepartitionPurgeInterval(20*time.Millisecond), streams.Logger(slog.New(slog.NewTextHandler(logged, nil))))
+			for range 2 {
+				r, before := g.start(t, opts...), ends(t, g.Admin(), g.out)
+				r.wait(t, "output, and the purge", func() bool {
+					starts, err := g.Admin().ListStartOffsets(t.Context(), g.app+"-counts-repartition")
+					purged := false
+					starts.Each(func(o kadm.ListedOffset) { purged = purged || o.Offset > 0 })
+					return err == nil && purged && ends(t, g.Admin(), g.out) > before
+				})
+				if err := r.stop(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if logged.has("AUTHORIZATION") {
+				t.Errorf("something was not allowed:\n%s", logged.b.String())
+			}
+		})
+	}
+}
+
+// Each of them that is missing is named by Kafka's authorizer as by the one in memory.
+func TestMissingACLsOnKafka(t *testing.T) {
+	for name := range lacks("", "", "") {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGuest(t)
+			c := lacks(g.app, g.in, g.out)[name]
+			g.allow(t, c.acls)
+			keepFeeding(t, g.Cluster, g.in)
+			g.start(t, c.opts...).awaitEnd(t, soon, c.says...)
+		})
+	}
+}
+
+// What is taken away while the application runs ends it.
+func TestRevokedACLsOnKafka(t *testing.T) {
+	for name := range denials("", "", "") {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGuest(t)
+			c := denials(g.app, g.in, g.out)[name]
+			g.allow(t, least(g.app, g.in, g.out, true))
+			keepFeeding(t, g.Cluster, g.in)
+			r := g.start(t, c.opts...)
+			r.wait(t, "output", func() bool { return ends(t, g.Admin(), g.out) > 0 })
+			createACLs(t, g.Admin(), c.deny.Deny("User:"+g.user).DenyHosts("*"))
+			r.awaitEnd(t, soon, c.says)
 		})
 	}
 }

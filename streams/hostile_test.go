@@ -35,29 +35,32 @@ func guarded(t *testing.T, acls ...kfake.ACL) (c *kfake.Cluster, root *kgo.Clien
 	return c, root
 }
 
-// least are the ACLs that docs/security.md says an application needs: "app", which reads "in" and writes "out".
-func least(exactlyOnce bool) (acls []kfake.ACL) {
-	allow := func(resource kmsg.ACLResourceType, name string, prefixed bool, ops ...kmsg.ACLOperation) {
-		pattern := kmsg.ACLResourcePatternTypeLiteral
-		if prefixed {
-			pattern = kmsg.ACLResourcePatternTypePrefixed
-		}
-		for _, op := range ops {
-			acls = append(acls, kfake.ACL{Resource: resource, Name: name, Pattern: pattern, Operation: op, Allow: true})
-		}
+type acls = []kfake.ACL
+
+// allowed is what is allowed on a resource.
+func allowed(resource kmsg.ACLResourceType, name string, pattern kmsg.ACLResourcePatternType, ops ...kmsg.ACLOperation) (all acls) {
+	for _, op := range ops {
+		all = append(all, kfake.ACL{Resource: resource, Name: name, Pattern: pattern, Operation: op, Allow: true})
 	}
-	allow(kmsg.ACLResourceTypeGroup, "app", false, kmsg.ACLOperationRead)
-	allow(kmsg.ACLResourceTypeTopic, "in", false, kmsg.ACLOperationRead)
-	allow(kmsg.ACLResourceTypeTopic, "out", false, kmsg.ACLOperationWrite)
-	allow(kmsg.ACLResourceTypeTopic, "app-", true, kmsg.ACLOperationCreate, kmsg.ACLOperationRead, kmsg.ACLOperationWrite,
-		kmsg.ACLOperationDescribeConfigs, kmsg.ACLOperationDelete)
-	if exactlyOnce {
-		allow(kmsg.ACLResourceTypeTransactionalId, "app-", true, kmsg.ACLOperationWrite)
-	}
-	return acls
+	return all
 }
 
-func without(acls []kfake.ACL, resource kmsg.ACLResourceType, name string, ops ...kmsg.ACLOperation) []kfake.ACL {
+// least are the ACLs that docs/security.md says an application needs.
+func least(app, in, out string, exactlyOnce bool) acls {
+	const literal, prefixed = kmsg.ACLResourcePatternTypeLiteral, kmsg.ACLResourcePatternTypePrefixed
+	all := slices.Concat(
+		allowed(kmsg.ACLResourceTypeGroup, app, literal, kmsg.ACLOperationRead),
+		allowed(kmsg.ACLResourceTypeTopic, in, literal, kmsg.ACLOperationRead),
+		allowed(kmsg.ACLResourceTypeTopic, out, literal, kmsg.ACLOperationWrite),
+		allowed(kmsg.ACLResourceTypeTopic, app+"-", prefixed, kmsg.ACLOperationCreate, kmsg.ACLOperationRead, kmsg.ACLOperationWrite,
+			kmsg.ACLOperationDescribeConfigs, kmsg.ACLOperationDelete))
+	if exactlyOnce {
+		all = append(all, allowed(kmsg.ACLResourceTypeTransactionalId, app+"-", prefixed, kmsg.ACLOperationWrite)...)
+	}
+	return all
+}
+
+func without(acls acls, resource kmsg.ACLResourceType, name string, ops ...kmsg.ACLOperation) acls {
 	return slices.DeleteFunc(slices.Clone(acls), func(a kfake.ACL) bool {
 		return a.Resource == resource && a.Name == name && slices.Contains(ops, a.Operation)
 	})
@@ -114,7 +117,7 @@ func me(opts ...streams.AppOption) []streams.AppOption {
 func TestLeastACLs(t *testing.T) {
 	for name, opts := range guarantees {
 		t.Run(name, func(t *testing.T) {
-			c, root := guarded(t, least(opts != nil)...)
+			c, root := guarded(t, least("app", "in", "out", opts != nil)...)
 			logged := &safeLog{}
 			opts := me(append(opts, streams.RepartitionPurgeInterval(20*time.Millisecond), streams.Logger(slog.New(slog.NewTextHandler(logged, nil))))...)
 			for round := range 2 {
@@ -138,27 +141,34 @@ func TestLeastACLs(t *testing.T) {
 	}
 }
 
+// A lack is a set of ACLs in which one is missing, and what the application says of it.
+type lack struct {
+	acls acls
+	opts []streams.AppOption
+	says []string
+}
+
+func lacks(app, in, out string) map[string]lack {
+	const topic, group, id = kmsg.ACLResourceTypeTopic, kmsg.ACLResourceTypeGroup, kmsg.ACLResourceTypeTransactionalId
+	const read, write, create = kmsg.ACLOperationRead, kmsg.ACLOperationWrite, kmsg.ACLOperationCreate
+	described := allowed(topic, in, kmsg.ACLResourcePatternTypeLiteral, kmsg.ACLOperationDescribe)
+	some, all, once := least(app, in, out, false), least(app, in, out, true), []streams.AppOption{streams.ExactlyOnce()}
+	return map[string]lack{
+		"input, not even seen":    {without(some, topic, in, read), nil, []string{fmt.Sprintf("%q", in), "READ on what the application reads"}},
+		"input":                   {append(described, without(some, topic, in, read)...), nil, []string{in, "READ on what the application reads"}},
+		"output":                  {without(some, topic, out, write), nil, []string{fmt.Sprintf("%q", out), "WRITE on what it writes"}},
+		"group":                   {without(some, group, app, read), nil, []string{fmt.Sprintf("%q", app), "READ on the group"}},
+		"internal topics":         {without(some, topic, app+"-", create), nil, []string{app + "-counts-", "CREATE"}},
+		"internal topics, read":   {without(some, topic, app+"-", read), nil, []string{app + "-counts-", "both on its internal topics"}},
+		"internal topics, write":  {without(some, topic, app+"-", write), nil, []string{app + "-counts-", "both on its internal topics"}},
+		"transactional id":        {without(all, id, app+"-", write), once, []string{app + "-", "WRITE and DESCRIBE on transactional ids"}},
+		"output in a transaction": {without(all, topic, out, write), once, []string{fmt.Sprintf("%q", out), "WRITE on what it writes"}},
+	}
+}
+
 // Without one of them the application ends with an error that says what it needs, on what.
 func TestMissingACLs(t *testing.T) {
-	type acls = []kfake.ACL
-	topic, group, id := kmsg.ACLResourceTypeTopic, kmsg.ACLResourceTypeGroup, kmsg.ACLResourceTypeTransactionalId
-	read, write, create := kmsg.ACLOperationRead, kmsg.ACLOperationWrite, kmsg.ACLOperationCreate
-	describe := func(a acls, name string) acls {
-		return append(a, kfake.ACL{Resource: topic, Name: name, Pattern: kmsg.ACLResourcePatternTypeLiteral, Operation: kmsg.ACLOperationDescribe, Allow: true})
-	}
-	for name, c := range map[string]struct {
-		acls acls
-		opts []streams.AppOption
-		says []string
-	}{
-		"input, not even seen":    {without(least(false), topic, "in", read), nil, []string{`"in"`, "READ on what the application reads"}},
-		"input":                   {describe(without(least(false), topic, "in", read), "in"), nil, []string{"in", "READ on what the application reads"}},
-		"output":                  {without(least(false), topic, "out", write), nil, []string{`"out"`, "WRITE on what it writes"}},
-		"group":                   {without(least(false), group, "app", read), nil, []string{`"app"`, "READ on the group"}},
-		"internal topics":         {without(least(false), topic, "app-", create), nil, []string{`"app-counts-`, "CREATE"}},
-		"transactional id":        {without(least(true), id, "app-", write), []streams.AppOption{streams.ExactlyOnce()}, []string{`"app-`, "WRITE and DESCRIBE on transactional ids"}},
-		"output in a transaction": {without(least(true), topic, "out", write), []streams.AppOption{streams.ExactlyOnce()}, []string{`"out"`, "WRITE on what it writes"}},
-	} {
+	for name, c := range lacks("app", "in", "out") {
 		t.Run(name, func(t *testing.T) {
 			cluster, root := guarded(t, c.acls...)
 			put(t, root, 10)
@@ -169,7 +179,7 @@ func TestMissingACLs(t *testing.T) {
 
 // Without DELETE repartition topics grow, which the log says; nothing else.
 func TestMissingACLForPurge(t *testing.T) {
-	c, root := guarded(t, without(least(false), kmsg.ACLResourceTypeTopic, "app-", kmsg.ACLOperationDelete)...)
+	c, root := guarded(t, without(least("app", "in", "out", false), kmsg.ACLResourceTypeTopic, "app-", kmsg.ACLOperationDelete)...)
 	logged := &safeLog{}
 	put(t, root, 10)
 	p := start(t, c, countTopology(t), me(streams.RepartitionPurgeInterval(20*time.Millisecond), streams.Logger(slog.New(slog.NewTextHandler(logged, nil))))...)
@@ -180,36 +190,58 @@ func TestMissingACLForPurge(t *testing.T) {
 	}
 }
 
+// A denial is what is taken away from a running application, and what it says of it.
+type denial struct {
+	deny *kadm.ACLBuilder
+	opts []streams.AppOption
+	says string
+}
+
+func denials(app, in, out string) map[string]denial {
+	topic := func(name string, op kadm.ACLOperation) *kadm.ACLBuilder {
+		return kadm.NewACLs().Topics(name).Operations(op).ResourcePatternType(kadm.ACLPatternLiteral)
+	}
+	group := func() *kadm.ACLBuilder {
+		return kadm.NewACLs().Groups(app).Operations(kadm.OpRead).ResourcePatternType(kadm.ACLPatternLiteral)
+	}
+	ids := kadm.NewACLs().TransactionalIDs(app + "-").Operations(kadm.OpWrite).ResourcePatternType(kadm.ACLPatternPrefixed)
+	once := []streams.AppOption{streams.ExactlyOnce()}
+	return map[string]denial{
+		"input":                 {topic(in, kadm.OpRead), nil, "READ on what the application reads"},
+		"output":                {topic(out, kadm.OpWrite), nil, "WRITE on what it writes"},
+		"changelog":             {topic(app+"-counts-changelog", kadm.OpWrite), nil, "both on its internal topics"},
+		"group":                 {group(), nil, "READ on the group"},
+		"group, exactly once":   {group(), once, "READ on the group"},
+		"ids, exactly once":     {ids, once, "WRITE and DESCRIBE on transactional ids"},
+		"outputs, exactly once": {topic(out, kadm.OpWrite), once, "WRITE on what it writes"},
+	}
+}
+
 // What is taken away while the application runs ends it as well.
 func TestRevokedACLs(t *testing.T) {
-	for name, c := range map[string]struct {
-		deny *kadm.ACLBuilder
-		opts []streams.AppOption
-		says string
-	}{
-		"input":                 {kadm.NewACLs().Topics("in").Operations(kadm.OpRead), nil, "READ on what the application reads"},
-		"output":                {kadm.NewACLs().Topics("out").Operations(kadm.OpWrite), nil, "WRITE on what it writes"},
-		"group":                 {kadm.NewACLs().Groups("app").Operations(kadm.OpRead), nil, "READ on the group"},
-		"group, exactly once":   {kadm.NewACLs().Groups("app").Operations(kadm.OpRead), []streams.AppOption{streams.ExactlyOnce()}, "READ on the group"},
-		"ids, exactly once":     {kadm.NewACLs().TransactionalIDs("app-").Operations(kadm.OpWrite), []streams.AppOption{streams.ExactlyOnce()}, "WRITE and DESCRIBE on transactional ids"},
-		"outputs, exactly once": {kadm.NewACLs().Topics("out").Operations(kadm.OpWrite), []streams.AppOption{streams.ExactlyOnce()}, "WRITE on what it writes"},
-	} {
+	for name, c := range denials("app", "in", "out") {
 		t.Run(name, func(t *testing.T) {
-			cluster, root := guarded(t, least(true)...)
+			cluster, root := guarded(t, least("app", "in", "out", true)...)
 			put(t, root, 10)
 			p := start(t, cluster, countTopology(t), me(c.opts...)...)
 			awaitOutput(t, root, 10)
-			b := c.deny.Deny("User:me").DenyHosts("*").ResourcePatternType(kadm.ACLPatternLiteral)
-			if strings.HasPrefix(name, "ids") {
-				b = b.ResourcePatternType(kadm.ACLPatternPrefixed)
-			}
-			results, err := kadm.NewClient(root).CreateACLs(patiently(t), b)
-			if err != nil || len(results) != 1 || results[0].Err != nil {
-				t.Fatal(err, results)
-			}
+			createACLs(t, kadm.NewClient(root), c.deny.Deny("User:me").DenyHosts("*"))
 			put(t, root, 10)
 			p.awaitError(c.says)
 		})
+	}
+}
+
+func createACLs(t *testing.T, admin *kadm.Client, b *kadm.ACLBuilder) {
+	t.Helper()
+	results, err := admin.CreateACLs(patiently(t), b)
+	if err != nil || len(results) == 0 {
+		t.Fatal(err, results)
+	}
+	for _, r := range results {
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
 	}
 }
 
