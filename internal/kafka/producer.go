@@ -41,7 +41,8 @@ type Producer struct {
 	cfg Config
 	pc  ProducerConfig
 	*session
-	resets sync.WaitGroup // what goes on after Reset has returned
+	resets sync.WaitGroup   // what goes on after Reset has returned
+	limits map[string]int32 // max.message.bytes of topics that refused a batch
 }
 
 // A session is a client of the producer, from one Reset to the next. What went wrong stays with it: franz-go can not
@@ -68,6 +69,7 @@ type session struct {
 		sync.Mutex
 		acked   map[assign.TopicPartition]*int64
 		refused map[uint64]suspect // in this session
+		large   []string           // topics that refused a batch for its size
 	}
 	last struct { // the partition of the last acknowledgement; batches come together
 		topic     string
@@ -105,7 +107,7 @@ func (p *Producer) newSession() (*session, error) {
 		kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}),
 		kgo.ProducerLinger(p.pc.Linger),
 		kgo.ProducerBatchCompression(p.pc.Compression),
-		kgo.ProducerBatchMaxBytes(p.pc.BatchBytes),
+		kgo.ProducerBatchMaxBytesFn(p.batchBytes()),
 		kgo.MaxBufferedBytes(p.pc.BufferBytes),
 		kgo.MaxBufferedRecords(maxUnacknowledged),
 		kgo.RequiredAcks(kgo.AllISRAcks()),

@@ -1,10 +1,15 @@
 package kafka
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -21,6 +26,9 @@ import (
 //   - A suspect that comes again is sent alone, and Send waits for it. If it is refused again, it is guilty, and the work
 //     starts over once more.
 //   - For what is guilty Send returns a *refused, and nothing is spoilt.
+//
+// Before any of that the topic is asked how large a batch it takes, if the principal may (DESCRIBE_CONFIGS): then batches fit,
+// and what does not fit alone is told by Send.
 //
 // Suspects are forgotten with the next commit. Where the work does not make the same records again, none is found guilty,
 // and the pauses between the attempts grow as for any trouble.
@@ -79,6 +87,9 @@ func (s *session) suspect(k *kgo.Record, err error) {
 		s.mu.refused = make(map[uint64]suspect)
 	}
 	s.mu.refused[identity(k.Topic, k.Timestamp.UnixMilli(), k.Key, k.Value)] = suspect{err: meaning(err), guilty: s.alone.Load()}
+	if errors.Is(err, kerr.MessageTooLarge) && !slices.Contains(s.mu.large, k.Topic) {
+		s.mu.large = append(s.mu.large, k.Topic)
+	}
 	s.mu.Unlock()
 	var failed error = &suspicion{&Setback{fmt.Errorf("%w; looking for the record that is refused", err)}, s.progress.Load()}
 	s.failed.CompareAndSwap(nil, &failed)
@@ -136,14 +147,59 @@ func (s *session) check(r *topology.Record) (done bool, err error) {
 	return true, err
 }
 
+// learnTimeout bounds the question for the limits of topics; without an answer, records that were refused are sent alone.
+const learnTimeout = 5 * time.Second
+
+// learn asks the topics that refused a batch of a session for its size how much they take. That counts bytes as they are
+// sent: with compression, batches and records can be larger than that, and it does not help to know.
+func (p *Producer) learn(old *session) {
+	old.mu.Lock()
+	topics := slices.DeleteFunc(slices.Clone(old.mu.large), func(topic string) bool { return p.limits[topic] > 0 })
+	old.mu.Unlock()
+	if len(topics) == 0 || p.pc.Compression != kgo.NoCompression() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), learnTimeout)
+	defer cancel()
+	const name = "max.message.bytes"
+	values, err := old.client.TopicConfig(ctx, topics, name)
+	if err != nil {
+		old.client.log.Warn("batches are larger than a topic takes, and it cannot be asked for its max.message.bytes, so that their records are "+
+			"sent one by one; allow DESCRIBE_CONFIGS on it, or set kgo.ProducerBatchMaxBytesFn (option ClientOptions)", "error", err)
+		return
+	}
+	limits := make(map[string]int32)
+	maps.Copy(limits, p.limits)
+	for topic, value := range values {
+		if n, err := strconv.ParseInt(value, 10, 32); err == nil && n > 0 {
+			limits[topic] = int32(n)
+		}
+	}
+	p.limits = limits // the old ones are of the session before
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	maps.DeleteFunc(old.mu.refused, func(_ uint64, s suspect) bool { return errors.Is(s.err, kerr.MessageTooLarge) })
+}
+
+// batchBytes returns how large a batch for a topic can be.
+func (p *Producer) batchBytes() func(topic string) int32 {
+	limits, most := p.limits, p.pc.BatchBytes
+	return func(topic string) int32 {
+		if n, ok := limits[topic]; ok {
+			return min(n, most)
+		}
+		return most
+	}
+}
+
 // tooLarge says whether no batch has room for a record.
 func (s *session) tooLarge(r *topology.Record) error {
 	n, most := batchSize(r), int(s.batchMax(r.Topic))
 	if n <= most {
 		return nil
 	}
-	return &refused{fmt.Errorf("kafka: a record for %q has %d bytes, with its batch, of which the producer sends %d at most "+
-		"(kgo.ProducerBatchMaxBytes, option ClientOptions): %w", r.Topic, n, most, kerr.MessageTooLarge)}
+	return &refused{fmt.Errorf("kafka: a record for %q has %d bytes, with its batch, of which %d at most are sent "+
+		"(see the topic's max.message.bytes, and kgo.ProducerBatchMaxBytes of option ClientOptions): %w", r.Topic, n, most, kerr.MessageTooLarge)}
 }
 
 // batchSize is the size of a batch that has one record, uncompressed.

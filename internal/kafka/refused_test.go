@@ -3,9 +3,12 @@ package kafka
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrace/millrace/topology"
 )
@@ -42,12 +45,58 @@ func TestRefusedBySize(t *testing.T) {
 	}
 }
 
+// A topic that takes less than others is asked how much when it refuses a batch: from then on batches fit, and what does
+// not fit alone is told by Send.
+func TestRefusedBatchTeaches(t *testing.T) {
+	c := cluster(t)
+	if err := c.CreateTopic("out", 1, map[string]string{"max.message.bytes": "1000"}); err != nil {
+		t.Fatal(err)
+	}
+	p := testProducer(t, c, ProducerConfig{Linger: 50 * time.Millisecond})
+	var batches atomic.Int32
+	c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		batches.Add(1)
+		return nil, nil, false
+	})
+	send := func() error {
+		for i := range 100 {
+			if err := p.Send(&topology.Record{Topic: "out", Timestamp: int64(i), Value: bytesOf(100)}); err != nil {
+				return err
+			}
+		}
+		return p.Flush(patiently(t))
+	}
+	if err := send(); !startsOver(err) || !errors.Is(err, kerr.MessageTooLarge) {
+		t.Fatalf("the batch is not refused: %v", err)
+	}
+	if err := p.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	batches.Store(0)
+	if err := send(); err != nil {
+		t.Fatal(err)
+	}
+	if n := batches.Load(); n > 20 {
+		t.Errorf("100 records of 100 bytes are sent in %d batches of 1000", n)
+	}
+	if err := p.Send(&topology.Record{Topic: "out", Value: bytesOf(1000)}); !isRefused(err) || !strings.Contains(err.Error(), "max.message.bytes") {
+		t.Errorf("a record that is too large for the topic: %v", err)
+	}
+}
+
 // Of a batch that is refused the guilty one is found, by doing all again twice.
 func TestRefusedByBroker(t *testing.T) {
 	c := cluster(t)
 	if err := c.CreateTopic("out", 1, map[string]string{"max.message.bytes": "1000"}); err != nil {
 		t.Fatal(err)
 	}
+	c.ControlKey(int16(kmsg.DescribeConfigs), func(req kmsg.Request) (kmsg.Response, error, bool) { // it does not tell its limit
+		c.KeepControl()
+		resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
+		resp.Resources = []kmsg.DescribeConfigsResponseResource{{ResourceName: "out", ErrorCode: kerr.TopicAuthorizationFailed.Code}}
+		return resp, nil, true
+	})
 	p := testProducer(t, c, ProducerConfig{})
 	var spoilt []bool // and whether something came of what was known
 	for {

@@ -151,6 +151,7 @@ func (p *Producer) abort() {
 // Reset has returned.
 func (p *Producer) Reset() error {
 	old := p.session
+	p.learn(old)
 	next, err := p.newSession()
 	if err != nil {
 		return err
