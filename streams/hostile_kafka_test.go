@@ -106,6 +106,22 @@ func TestTopicsMadeAnewOnKafka(t *testing.T) {
 	})
 }
 
+// A broker that ends and starts again, the only one, is no topic that is gone: the application goes on.
+func TestBrokerRestartsOnKafka(t *testing.T) {
+	c := guardedCluster(t)
+	r, _, out := startBusy(t, c)
+	for _, end := range []func(int) error{c.Shutdown, c.Kill} {
+		if err := errors.Join(end(1), c.Restart(1)); err != nil {
+			t.Fatal(err)
+		}
+		before := ends(t, c.Admin(), out)
+		r.wait(t, "output after the restart", func() bool { return ends(t, c.Admin(), out) > before })
+	}
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // withTopics does something to a topic of each kind, under a busy application, with either guarantee.
 func withTopics(t *testing.T, kinds []string, do func(t *testing.T, c *kafkatest.Cluster, r *real, topic string)) {
 	c := kafkatest.Shared(t)
@@ -135,10 +151,12 @@ func startBusy(t *testing.T, c *kafkatest.Cluster, opts ...streams.AppOption) (r
 // ends adds up where the partitions of a topic end.
 func ends(t *testing.T, admin *kadm.Client, topic string) (sum int64) {
 	t.Helper()
-	offsets, err := admin.ListEndOffsets(t.Context(), topic)
-	if err = errors.Join(err, offsets.Error()); err != nil {
-		t.Fatal(err)
-	}
+	var offsets kadm.ListedOffsets
+	eventually(t, "the ends of "+topic, func() (ok bool) {
+		var err error
+		offsets, err = admin.ListEndOffsets(t.Context(), topic)
+		return err == nil && offsets.Error() == nil
+	})
 	offsets.Each(func(o kadm.ListedOffset) { sum += o.Offset })
 	return sum
 }
