@@ -34,10 +34,11 @@ const (
 //     a record sent after it; the session timeout is 6000;
 //   - failover_close_ms: the same, from asking it to shut down and to leave the group;
 //   - rolling_pause_ms: three static members are restarted one after the other, and that is the longest that nothing came
-//     out of some partition; rolling_restored_full is how many stores were restored in full meanwhile.
+//     out of some partition; rolling_rebalances is how many rebalances there were, and rolling_restored_full how many stores
+//     were restored in full meanwhile.
 var recoveryMeasures = []string{
 	"restore_records_s", "restore_running_ms", "kill9_restored_records", "kill9_running_ms", "failover_kill_ms", "failover_close_ms",
-	"rolling_pause_ms", "rolling_restored_full",
+	"rolling_pause_ms", "rolling_rebalances", "rolling_restored_full",
 }
 
 // recovery measures one implementation once.
@@ -192,6 +193,10 @@ func (b *bench) rolling(ctx context.Context, guarantee string, i implementation,
 	if err := probe.steady(ctx, 5*time.Second); err != nil {
 		return err
 	}
+	before, err := b.generation(ctx, id)
+	if err != nil {
+		return err
+	}
 	probe.forget()
 	full, told := 0.0, false
 	for n := range all {
@@ -211,6 +216,11 @@ func (b *bench) rolling(ctx context.Context, guarantee string, i implementation,
 		}
 	}
 	record("rolling_pause_ms", float64(probe.longestGap().Milliseconds()))
+	after, err := b.generation(ctx, id)
+	if err != nil {
+		return err
+	}
+	record("rolling_rebalances", float64(after-before))
 	if told {
 		record("rolling_restored_full", full)
 	}
