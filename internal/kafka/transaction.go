@@ -55,6 +55,13 @@ func (p *Producer) introduce(ctx context.Context) error {
 			return err
 		}
 	}
+	if p.introduced != nil { // Reset has asked already, and the client answers one at a time
+		select {
+		case <-p.introduced:
+		case <-ctx.Done():
+			return meaning(fmt.Errorf("kafka: transactional id %q: %w", p.pc.TransactionalID, ctx.Err()))
+		}
+	}
 	if _, _, err := p.client.ProducerID(ctx); err != nil {
 		return meaning(fmt.Errorf("kafka: transactional id %q: %w", p.pc.TransactionalID, err))
 	}

@@ -150,6 +150,9 @@ func (w *world) fate(p *process, key int16, nth int) (f fate) {
 	if c("late") < weather.late {
 		f.late = w.delay(c("how late"))
 		say("late by %v", f.late)
+		if kmsg.Key(key) == kmsg.OffsetCommit && f.late >= givenUp {
+			f.before = func() { w.strayed.Store(time.Now().UnixNano()) }
+		}
 	}
 	if c("answer late") < weather.late {
 		f.answerLate = w.delay(c("how late the answer"))
@@ -157,6 +160,10 @@ func (w *world) fate(p *process, key int16, nth int) (f fate) {
 	}
 	return f
 }
+
+// A client may have given up a commit that takes this long, and committed more since. If the first one arrives all the
+// same, Kafka takes it: committed offsets go back until the next commit, which at-least-once allows. Java is no different.
+const givenUp = 5 * time.Second
 
 // delay is mostly short, and 30 seconds at most.
 func (w *world) delay(c float64) time.Duration {

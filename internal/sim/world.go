@@ -53,6 +53,7 @@ type world struct {
 	}
 	later   []later // what ends a fault
 	offsets check.Offsets
+	strayed atomic.Int64 // when a commit arrived that was given up, in nanoseconds
 	owners  check.Owners
 	looks   []look
 }
