@@ -73,15 +73,21 @@ func (s *Store) Persist() error {
 	return s.apply()
 }
 
-// apply moves what is staged into the engine, in one batch with the position after it, and drops what is expired.
+// apply moves what is staged into the engine, in one batch with the position after it, and drops what is expired. Where
+// much is restored it only begins to, see [Store.ingest].
 func (s *Store) apply() error {
+	if s.restoring && s.stage.size() >= ingestBytes {
+		if begun, err := s.ingest(); begun || err != nil {
+			return err
+		}
+	}
+	if err := s.ingested(); err != nil {
+		return err
+	}
 	if !s.Staged() {
 		return nil
 	}
-	b, err := s.fillSorted()
-	if b == nil && err == nil {
-		b, err = s.fillBatch()
-	}
+	b, err := s.fillBatch()
 	if err != nil {
 		return err
 	}
@@ -93,22 +99,9 @@ func (s *Store) apply() error {
 	return nil
 }
 
-// fillSorted returns a batch that becomes a file, where much is restored; else nil. What is expired is left to the next
-// batch that does not.
-func (s *Store) fillSorted() (batch, error) {
-	if !s.restoring || s.stage.size() < ingestBytes {
-		return nil, nil
-	}
-	b, err := s.engine.sorted()
-	if b == nil || err != nil {
-		return nil, err
-	}
-	return b, s.fill(b)
-}
-
 func (s *Store) fillBatch() (batch, error) {
 	b := s.engine.batch(len(s.stage.bytes) + 4*len(s.stage.changes))
-	if err := s.fill(b); err != nil {
+	if err := s.stage.writeTo(b, s.position, s.next); err != nil {
 		return nil, err
 	}
 	lo, hi, ok := s.expiredSegments()
@@ -118,16 +111,6 @@ func (s *Store) fillBatch() (batch, error) {
 	s.removeExpired()
 	s.filter.drop(s.dropped)
 	return b, b.removeRange(lo, hi)
-}
-
-// fill writes the position, which comes before all other keys, and the changes into a batch.
-func (s *Store) fill(b batch) error {
-	if s.next != s.position {
-		if err := b.set(positionKey, binary.BigEndian.AppendUint64(nil, uint64(s.next))); err != nil {
-			return err
-		}
-	}
-	return s.stage.writeTo(b)
 }
 
 // Abandon throws away what is not committed: the record cache and the overlay.
@@ -170,7 +153,8 @@ func (s *Store) Restore(records []topology.Record, next int64) error {
 		}
 	}
 	s.next, s.committed = next, s.observed
-	if s.stage.size() < s.Resources.limits.Overlay/s.Resources.restoring.Load() && time.Since(s.since) < settleAfter {
+	// Half of what may be gathered, as a second stage may be on its way.
+	if s.stage.size() < s.Resources.limits.Overlay/(2*s.Resources.restoring.Load()) && time.Since(s.since) < settleAfter {
 		return nil
 	}
 	return s.apply()
@@ -189,6 +173,7 @@ func (s *Store) endRestore() {
 		s.restoring = false
 		s.Resources.restoring.Add(-1)
 	}
+	s.spare = stage{}
 	if len(s.stage.changes) == 0 { // otherwise applying has failed
 		s.stage.clear(false)
 	}

@@ -23,6 +23,51 @@ const (
 	ingestLevel = 0
 )
 
+// An ingestion is a stage that is written to a file and becomes part of the engine, while the next is gathered.
+type ingestion struct {
+	stage stage
+	next  int64
+	done  chan error
+}
+
+// ingest begins to make a file of what is staged; not begun says that the engine takes it as a batch only. There is one
+// at a time: a later one would overtake what it comes after.
+func (s *Store) ingest() (begun bool, err error) {
+	if err := s.ingested(); err != nil {
+		return false, err
+	}
+	b, err := s.engine.sorted()
+	if b == nil || err != nil {
+		return false, err
+	}
+	i := &ingestion{s.stage, s.next, make(chan error, 1)}
+	s.ingesting, s.stage, s.spare = i, s.spare, stage{}
+	before := s.position
+	go func() {
+		err := i.stage.writeTo(b, before, i.next)
+		if err == nil {
+			err = b.apply()
+		}
+		i.done <- err
+	}()
+	return true, nil
+}
+
+// ingested waits until nothing is on its way as a file.
+func (s *Store) ingested() error {
+	i := s.ingesting
+	if i == nil {
+		return nil
+	}
+	s.ingesting = nil
+	if err := <-i.done; err != nil {
+		return err
+	}
+	i.stage.clear(true)
+	s.position, s.spare = i.next, i.stage
+	return nil
+}
+
 // sorted begins a batch that becomes a file of the engine, or returns nil where that is not the thing to do: reads have
 // too many files to look into already, and going through the memtable waits until there are fewer.
 func (d *disk) sorted() (batch, error) {

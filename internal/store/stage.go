@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"slices"
 	"unsafe"
@@ -13,6 +12,7 @@ import (
 type stage struct {
 	bytes   []byte // keys and values as in the engine, one after another
 	changes []staged
+	scratch []staged // for sorting
 }
 
 // staged is a change: where in the stage's bytes its key begins, and how long key and value are; -1: it is removed.
@@ -61,12 +61,49 @@ func (g *stage) sort() {
 	for i := range g.changes {
 		g.changes[i].prefix = prefix(g.keyOf(&g.changes[i])[common:])
 	}
-	slices.SortFunc(g.changes, func(a, b staged) int {
-		if a.prefix != b.prefix {
-			return cmp.Compare(a.prefix, b.prefix)
+	g.sortByPrefix()
+	for from := 0; from < len(g.changes); {
+		to := from + 1
+		for to < len(g.changes) && g.changes[to].prefix == g.changes[from].prefix {
+			to++
 		}
-		return cmp.Or(bytes.Compare(g.keyOf(&a)[common:], g.keyOf(&b)[common:]), cmp.Compare(a.at, b.at))
-	})
+		if to-from > 1 {
+			slices.SortStableFunc(g.changes[from:to], func(a, b staged) int {
+				return bytes.Compare(g.keyOf(&a)[common:], g.keyOf(&b)[common:])
+			})
+		}
+		from = to
+	}
+}
+
+// sortByPrefix is a radix sort, from the last byte to the first: it leaves those of one prefix in their order, and takes
+// a quarter of the time of one that compares.
+func (g *stage) sortByPrefix() {
+	var counts [8][256]int
+	for i := range g.changes {
+		p := g.changes[i].prefix
+		for b := range 8 {
+			counts[b][byte(p>>(8*b))]++
+		}
+	}
+	from, to := g.changes, slices.Grow(g.scratch, len(g.changes))[:len(g.changes)]
+	for b := range 8 {
+		count := &counts[b]
+		if slices.Contains(count[:], len(from)) {
+			continue // this byte is the same in all of them
+		}
+		at := 0
+		for v, n := range count {
+			count[v], at = at, at+n
+		}
+		for i := range from {
+			v := byte(from[i].prefix >> (8 * b))
+			to[count[v]] = from[i]
+			count[v]++
+		}
+		from, to = to, from
+	}
+	g.changes, g.scratch = from, to[:0]
 }
 
 // common returns how many bytes all keys begin with.
@@ -96,8 +133,14 @@ func prefix(key []byte) uint64 {
 	return binary.BigEndian.Uint64(b[:])
 }
 
-// writeTo writes the changes into a batch.
-func (g *stage) writeTo(b batch) error {
+// writeTo writes the position, if it is another than before, and the changes into a batch, in the order of their keys:
+// that of the position is the first.
+func (g *stage) writeTo(b batch, before, position int64) error {
+	if position != before {
+		if err := b.set(positionKey, binary.BigEndian.AppendUint64(nil, uint64(position))); err != nil {
+			return err
+		}
+	}
 	g.sort()
 	for i := range g.changes {
 		c := &g.changes[i]

@@ -53,20 +53,22 @@ type Store struct {
 	engine    engine
 	cached    bool
 	entries   map[string]*entry
-	last      *entry    // that was found last
-	dirty     list      // in the record cache, in the order of their last change
-	puts      uint64    // changes that went into the record cache
-	turn      uint64    // changes with a lower number are part of a flush that is under way; 0: there is none
-	overlay   []*entry  // logged, not in the engine
-	order     *order    // of both; nil: not asked for since the last commit
-	clean     list      // as in the engine, the next to be evicted first
-	kept      int64     // bytes of clean
-	stage     stage     // on the way into the engine
-	filter    filter    // of what was staged
-	restoring bool      // from the first Restore to RestoreDone
-	since     time.Time // when the first record was restored that is in the stage
-	position  int64     // as in the engine; -1: none
-	next      int64     // as in the engine and the stage
+	last      *entry     // that was found last
+	dirty     list       // in the record cache, in the order of their last change
+	puts      uint64     // changes that went into the record cache
+	turn      uint64     // changes with a lower number are part of a flush that is under way; 0: there is none
+	overlay   []*entry   // logged, not in the engine
+	order     *order     // of both; nil: not asked for since the last commit
+	clean     list       // as in the engine, the next to be evicted first
+	kept      int64      // bytes of clean
+	stage     stage      // on the way into the engine
+	ingesting *ingestion // a stage that becomes a file; nil: none does
+	spare     stage      // whose memory the next one takes
+	filter    filter     // of what was staged
+	restoring bool       // from the first Restore to RestoreDone
+	since     time.Time  // when the first record was restored that is in the stage
+	position  int64      // as in the engine; -1: none
+	next      int64      // as in the engine and the stage
 	flush     func(key []byte, newer, older Value, origin *topology.Record) error
 	needOld   bool
 	logged    []byte // where logged bytes are handed out from
@@ -218,6 +220,7 @@ func (s *Store) Close() error {
 func (s *Store) Wipe() error {
 	s.forget()
 	s.windowed.init(s.Config.Spec)
+	_ = s.ingested() // what went wrong with it is gone with it
 	s.stage.clear(false)
 	s.position, s.next = -1, -1
 	if err := s.engine.empty(); err != nil {
