@@ -153,8 +153,8 @@ func (s *Store) Restore(records []topology.Record, next int64) error {
 		}
 	}
 	s.next, s.committed = next, s.observed
-	// Half of what may be gathered, as a second stage may be on its way.
-	if s.stage.size() < s.Resources.limits.Overlay/(2*s.Resources.restoring.Load()) && time.Since(s.since) < settleAfter {
+	// Three quarters of what may be gathered at a time: the stage before may still be on its way.
+	if s.stage.size() < 3*s.Resources.limits.Overlay/(4*s.Resources.restoring.Load()) && time.Since(s.since) < settleAfter {
 		return nil
 	}
 	return s.apply()
