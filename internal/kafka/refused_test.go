@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -131,7 +132,8 @@ func TestRefusedByBroker(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if spoilt[0] || !spoilt[len(spoilt)-1] {
+	// Whether the second guilty one is in the batch of the first, and so a suspect from the start, is a matter of timing.
+	if spoilt[0] || !slices.Contains(spoilt, true) {
 		t.Errorf("progress is %v", spoilt)
 	}
 	p.acquit()
