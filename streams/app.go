@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrace/millrace/internal/assign"
@@ -172,7 +173,7 @@ func (a *App) restored(e RestoreEvent) {
 //   - /livez: 200 unless the application has failed. A restore, however long, is no reason to kill a process.
 //   - /readyz: 200 while it runs and all its tasks are restored.
 //   - /startupz: 200 once it has run for the first time.
-//   - /metrics: what package metrics has.
+//   - /metrics: the metrics, see docs/metrics.md.
 func (a *App) Handler() http.Handler {
 	mux := http.NewServeMux()
 	answer := func(path string, ok func(now State, started bool) bool) {
@@ -190,6 +191,9 @@ func (a *App) Handler() http.Handler {
 	mux.Handle("GET /metrics", a.metrics.Handler())
 	return mux
 }
+
+// Metrics returns the application's metrics, to serve them together with others; docs/metrics.md lists them.
+func (a *App) Metrics() prometheus.Gatherer { return a.metrics.Registry() }
 
 // serve answers at an address until it is stopped.
 func serve(address string, h http.Handler, log *slog.Logger) (stop func(), err error) {

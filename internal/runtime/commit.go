@@ -66,7 +66,10 @@ func (w *worker) commit() error {
 	ctx, cancel := context.WithTimeout(w.i.hope.Context, w.i.cfg.CommitTimeout)
 	defer cancel()
 	offsets, purge := w.offsets(needed)
-	switch err := w.producer.Commit(ctx, offsets); {
+	asked := time.Now()
+	err = w.producer.Commit(ctx, offsets)
+	blocked := time.Since(asked)
+	switch {
 	case err == nil:
 	case lostMembership(err):
 		w.log.Warn("the group does not take the commit: the tasks are given up, and what they did since the last commit is "+
@@ -91,7 +94,7 @@ func (w *worker) commit() error {
 	}
 	w.i.purge.committed(purge)
 	w.commitTook = time.Since(began)
-	w.i.metrics.Committed(w.number, w.commitTook)
+	w.metrics.Committed(w.commitTook, blocked)
 	return nil
 }
 
@@ -184,6 +187,7 @@ func (w *worker) startOver(cause error) error {
 	}
 	w.failed = now
 	w.failures++
+	w.metrics.StartedOver()
 	if since := now.Sub(w.failing); since > w.i.cfg.TaskTimeout {
 		return fmt.Errorf("runtime: worker %d could not commit for %v, %d times in a row (option TaskTimeout): %w",
 			w.number, since.Round(time.Second), w.failures, cause)

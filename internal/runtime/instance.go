@@ -181,6 +181,7 @@ func (i *Instance) begin(ctx context.Context) (err error) {
 		return err
 	}
 	i.stores = store.ResourcesIn(ctx, i.cfg.Limits)
+	i.metrics.Stores(i.stores.Stats)
 	i.member = i.ports.NewMembership(MemberInfo{
 		Process: i.dir.ID, Workers: i.cfg.Workers, Topics: i.layout.Topics, Tasks: i.layout.Tasks, Sums: i.localState,
 		Former: i.dir.Member(), Remember: i.dir.NoteMember,

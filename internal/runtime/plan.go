@@ -113,6 +113,7 @@ func (i *Instance) handle(e any) error {
 	case assigned:
 		defer close(e.done)
 		i.assigned = true
+		i.metrics.Assigned()
 		i.keepStandbys(e.active, e.standby)
 		i.start(e.active)
 		i.settle()
@@ -169,13 +170,18 @@ func (i *Instance) answer() {
 
 // settle looks at whether the instance runs: the group has answered, and every task is on a worker.
 func (i *Instance) settle() {
-	waiting := 0
+	waiting, running := 0, 0
 	for _, s := range i.slots {
-		if s.worker == nil && !s.standby {
+		switch {
+		case s.standby:
+		case s.worker == nil:
 			waiting++
+		default:
+			running++
 		}
 	}
-	i.metrics.Tasks(len(i.active())-waiting, waiting)
+	i.metrics.Tasks(running, waiting, len(i.slots)-running-waiting)
+	i.metrics.Workers(len(i.workers))
 	switch {
 	case waiting > 0:
 		i.becomeRebalancing()
@@ -489,6 +495,7 @@ func (i *Instance) changelogs(t *task.Task, starts map[assign.TopicPartition]sta
 // failed says whether an error of a worker ends the instance at once. If the whole application is to end, the others
 // are told first, and this one ends as they do.
 func (i *Instance) failed(e failed) error {
+	i.metrics.WorkerFailed()
 	if !e.application {
 		return e.err
 	}
@@ -601,8 +608,11 @@ func (i *Instance) newRestorer() *restore.Restorer {
 		Gate: i.gate.wait, Limits: i.committedOffsets, LimitInterval: i.cfg.CommitInterval,
 		Observe: func(p restore.Progress) {
 			i.notePosition(p)
-			if !p.Standby {
-				i.metrics.Restoring(p.Task, p.Store, max(0, p.End-p.Position), p.Phase == restore.End || p.Phase == restore.Left)
+			over, behind := p.Phase == restore.End || p.Phase == restore.Left, max(0, p.End-p.Position)
+			if p.Standby {
+				i.metrics.Standby(p.Task, p.Store, behind, over)
+			} else {
+				i.metrics.Restoring(p.Task, p.Store, behind, over)
 			}
 			if i.cfg.OnRestore != nil {
 				i.cfg.OnRestore(p)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/assign"
+	"github.com/millrace/millrace/internal/metrics"
 	"github.com/millrace/millrace/internal/task"
 	"github.com/millrace/millrace/topology"
 )
@@ -18,6 +19,7 @@ type worker struct {
 	i        *Instance
 	number   int
 	log      *slog.Logger
+	metrics  *metrics.Worker
 	producer Producer
 	inbox    queue[fetched] // bounded by the source
 	orders   queue[order]
@@ -40,6 +42,7 @@ type running struct {
 	*task.Task // nil where it has to be opened again
 	id         topology.TaskID
 	out        *outlet
+	metrics    *metrics.Task // while it is on a worker
 	inputs     []*input
 	lost       atomic.Bool // others may run it by now: it must not be committed
 }
@@ -91,7 +94,7 @@ func newWorker(i *Instance, number int) (*worker, error) {
 		return nil, err
 	}
 	return &worker{
-		i: i, number: number, log: i.log.With("worker", number), producer: p,
+		i: i, number: number, log: i.log.With("worker", number), metrics: i.metrics.Worker(number), producer: p,
 		inbox: newQueue[fetched](), orders: newQueue[order](), ended: make(chan struct{}),
 		tasks: make(map[topology.TaskID]*running),
 	}, nil
@@ -184,7 +187,7 @@ func (w *worker) turn(items []fetched) (busy bool, err error) {
 			return false, err
 		}
 	}
-	n := 0
+	n, began := 0, now
 	for _, r := range w.tasks {
 		if w.i.Paused() {
 			break
@@ -192,6 +195,11 @@ func (w *worker) turn(items []fetched) (busy bool, err error) {
 		m, err := r.Process(batchSize, now)
 		n += m
 		w.release(r)
+		if m > 0 {
+			then := began
+			began = time.Now()
+			r.metrics.Processed(m, began.Sub(then), r.held())
+		}
 		if err == nil {
 			err = r.Punctuate(now)
 		}
@@ -202,7 +210,7 @@ func (w *worker) turn(items []fetched) (busy bool, err error) {
 	}
 	w.processed += n
 	if n > 0 {
-		w.i.metrics.Processed(w.number, n, time.Since(now))
+		w.metrics.Processed(n, began.Sub(now))
 	}
 	if w.commitDue(now) {
 		return busy, w.commit()
@@ -222,16 +230,24 @@ func (w *worker) receive(f fetched) error {
 	in.next = f.next
 	if len(f.records) > 0 {
 		in.held += len(f.records)
+		w.metrics.Polled(in.part.Topic, f.records)
 		if err := in.of.Add(in.part.Topic, f.records); err != nil {
 			return err
 		}
-		w.i.metrics.Polled(w.number, len(f.records))
 	}
 	lag := max(0, f.end-f.next)
 	in.lag.Store(lag)
 	in.of.Lag(in.part.Topic, lag)
 	w.i.metrics.Lag(in.part, lag)
 	return nil
+}
+
+// held is how many records the task has in its queues.
+func (r *running) held() (n int) {
+	for _, in := range r.inputs {
+		n += in.held
+	}
+	return n
 }
 
 // release makes room for as many records as the task is done with.
@@ -353,6 +369,7 @@ func guard(f func() error) (err error) {
 // adopt takes a restored task and begins to read for it.
 func (w *worker) adopt(r *running) {
 	w.tasks[r.id] = r
+	r.metrics = w.metrics.Adopt(r.id)
 	for _, c := range r.Changelogs() {
 		w.producer.Forget(c.Topic, r.id.Partition)
 	}
@@ -366,8 +383,9 @@ func (w *worker) adopt(r *running) {
 func (w *worker) leave(r *running) {
 	for _, in := range r.inputs {
 		in.feed.Close()
-		w.i.metrics.Gone(in.part)
+		w.i.metrics.NoLag(in.part)
 	}
+	r.metrics.Left()
 }
 
 // giveUp commits everything and closes some of the tasks. Whether or not that works, those are gone afterwards; where it

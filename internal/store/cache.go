@@ -4,7 +4,9 @@ import "github.com/millrace/millrace/topology"
 
 // Get returns what the store holds for a key. The bytes are valid until the next call and are not to be changed.
 func (s *Store) Get(key []byte) (Value, error) {
+	s.counts.now.Gets++
 	if e := s.find(key); e != nil {
+		s.counts.now.CacheHits++
 		e.recent = true
 		if e.null || !e.dirty() && s.hides(key) {
 			return Value{}, nil
@@ -57,6 +59,7 @@ func (s *Store) load(key []byte) (v Value, err error) {
 // process. origin is that record; of a cached store it goes with the change when that is sent on. What is kept is
 // copied.
 func (s *Store) Put(key []byte, v Value, origin *topology.Record) error {
+	s.counts.now.Puts++
 	e := s.find(key)
 	if !s.cached {
 		return s.write(e, key, v)
@@ -116,6 +119,7 @@ func (s *Store) log(key []byte, v Value, headers []topology.Header) error {
 	if s.Log == nil {
 		return nil
 	}
+	s.counts.now.Logged++
 	n := len(key) + len(v.Bytes)
 	if s.logged == nil || cap(s.logged)-len(s.logged) < n {
 		s.logged = make([]byte, 0, max(16<<10, n))

@@ -33,6 +33,7 @@ func (s *Store) readPosition() error {
 //
 // REQUIRES: the changes are acknowledged and what they belong to is committed.
 func (s *Store) Commit(position int64) error {
+	s.publish()
 	if !s.Staged() {
 		s.since = time.Now()
 	}
@@ -152,6 +153,8 @@ func (s *Store) Restore(records []topology.Record, next int64) error {
 			s.stageChange(r.Key, Value{r.Value, r.Timestamp})
 		}
 	}
+	s.counts.now.Restored += uint64(len(records))
+	s.publish()
 	s.next, s.committed = next, s.observed
 	// Three quarters of what may be gathered at a time: the stage before may still be on its way.
 	if s.stage.size() < 3*s.Resources.limits.Overlay/(4*s.Resources.restoring.Load()) && time.Since(s.since) < settleAfter {

@@ -34,6 +34,7 @@ type Resources struct {
 	dirty, overlay, clean atomic.Int64
 	stores                atomic.Int64 // that are open
 	filters               atomic.Int64 // bytes of the stores' filters
+	open                  registry
 	restoring             atomic.Int64 // stores that are
 }
 

@@ -27,6 +27,7 @@ type Config struct {
 	// Application, Changelog (the topic's name in Kafka) and Partition say whose data it is: a directory with data of
 	// another store is refused.
 	Application string
+	Task        topology.TaskID
 	Changelog   string
 	Partition   int32
 
@@ -71,6 +72,7 @@ type Store struct {
 	next      int64      // as in the engine and the stage
 	flush     func(key []byte, newer, older Value, origin *topology.Record) error
 	needOld   bool
+	counts    counts
 	logged    []byte // where logged bytes are handed out from
 	key, val  []byte // scratch
 	windowed
@@ -84,6 +86,7 @@ func Open(c Config) (*Store, error) {
 		return nil, fmt.Errorf("store %q: %w", c.Spec.Name, err)
 	}
 	c.Resources.stores.Add(1)
+	c.Resources.open.add(s)
 	return s, nil
 }
 
@@ -212,6 +215,7 @@ func (s *Store) Close() error {
 	err := s.apply()
 	s.endRestore()
 	s.filter.end()
+	s.Resources.open.remove(s)
 	s.Resources.stores.Add(-1)
 	return errors.Join(err, s.engine.close())
 }

@@ -29,6 +29,7 @@ func (s *Store) WindowsOf(key []byte, from, to int64) iter.Seq2[WindowEntry, err
 
 func (s *Store) query(q windowQuery) iter.Seq2[WindowEntry, error] {
 	return func(yield func(WindowEntry, error) bool) {
+		s.counts.now.Scans++
 		found, err := q.run()
 		if err != nil {
 			yield(WindowEntry{}, err)

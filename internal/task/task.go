@@ -113,7 +113,7 @@ func Open(cfg Config) (*Task, error) {
 func (t *Task) openStores() error {
 	for _, s := range t.part.Stores {
 		opened, err := store.Open(store.Config{
-			Spec: s.Spec, Application: t.cfg.Application,
+			Spec: s.Spec, Application: t.cfg.Application, Task: t.cfg.ID,
 			Changelog: s.ChangelogName(t.cfg.Application), Partition: t.cfg.ID.Partition,
 			Dir: filepath.Join(t.cfg.Dir, s.Name), Volatile: t.cfg.Volatile, Resources: t.cfg.Resources, Log: t.logger(s),
 			Expired: func([]byte, int64) { t.Drop(s.Name, "older than the store's retention") },
