@@ -10,8 +10,8 @@
 //	{"workload","guarantee","measure","millrace","java","ratio"}
 //
 // and, for the raw copy, "raw" instead of the last three. With both guarantees there is a line of the measure
-// exactly_once_share as well: the records a second with exactly-once, as a share of those with at-least-once. The measures are records_s (records a second, from RUNNING
-// until all is processed, flushed and committed), cpu_s_per_million (CPU seconds of the process in that time for a
+// exactly_once_share as well: the records a second with exactly-once, as a share of those with at-least-once. The measures
+// are records_s (records a second, from RUNNING until all is processed, flushed and committed), cpu_s_per_million (CPU seconds of the process in that time for a
 // million records), peak_rss_mib, and start_to_running_ms (from the start of the process).
 //
 // The baseline is a directory with a Maven project whose class bench.Bench takes the arguments that bench/app takes and
@@ -319,8 +319,13 @@ func (b *bench) report() error {
 // compare makes a line of the report.
 func (b *bench) compare(workload, guarantee, measure string, of func(implementation string) float64) map[string]any {
 	line := map[string]any{"workload": workload, "guarantee": guarantee, "measure": measure, "millrace": round(of("millrace"))}
-	if b.baseline != "" {
-		line["java"], line["ratio"] = round(of("java")), round(of("millrace")/of("java"))
+	if b.baseline == "" {
+		return line
+	}
+	java := of("java")
+	line["java"] = round(java)
+	if java != 0 { // of nothing at all there is no part
+		line["ratio"] = round(of("millrace") / java)
 	}
 	return line
 }
