@@ -277,7 +277,7 @@ func (a *App) ports() runtime.Ports {
 			}
 			f := kafka.NewFetcher(client, kafka.FetchConfig{
 				MaxBytes: 2 * int32(c.fetchBytes), MaxPartitionBytes: int32(c.fetchPartitionMax), MaxWait: 500 * time.Millisecond,
-				Buffer: c.bufferedRecords, ReadCommitted: true, Log: c.log,
+				Buffer: 4 * c.bufferedRecords, ReadCommitted: true, Log: c.log, // a partition without room is one the broker waits for
 			})
 			return f, func() { f.Close(); client.Close() }, nil
 		},
