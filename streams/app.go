@@ -276,7 +276,7 @@ func (a *App) ports() runtime.Ports {
 				return nil, nil, err
 			}
 			f := kafka.NewFetcher(client, kafka.FetchConfig{
-				MaxBytes: 2 * int32(c.fetchBytes), MaxPartitionBytes: int32(c.fetchPartitionMax), MaxWait: 500 * time.Millisecond,
+				MaxBytes: 2 * int32(c.fetchBytes), MaxPartitionBytes: 2 * int32(c.fetchPartitionMax), MaxWait: 500 * time.Millisecond,
 				Buffer: 4 * c.bufferedRecords, ReadCommitted: true, Log: c.log, // a partition without room is one the broker waits for
 			})
 			return f, func() { f.Close(); client.Close() }, nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/sstable/block"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -82,7 +83,9 @@ func (d *disk) sorted() (batch, error) {
 	if err != nil {
 		return nil, d.trouble(err)
 	}
-	w := sstable.NewWriter(objstorageprovider.NewFileWritable(f), d.opts.MakeWriterOptions(ingestLevel, d.db.TableFormat()))
+	o := d.opts.MakeWriterOptions(ingestLevel, d.db.TableFormat())
+	o.Compression = block.NoCompression // it is compressed when it is merged, and written sooner
+	w := sstable.NewWriter(objstorageprovider.NewFileWritable(f), o)
 	return &sortedBatch{d, w, path}, nil
 }
 
