@@ -59,3 +59,9 @@ func FuzzTimeWindowed(f *testing.F) {
 func FuzzSessionWindowed(f *testing.F) {
 	fuzz(f, serde.SessionWindowed(serde.String), true, "k12345678\x80\x00\x00\x00\x00\x00\x00\x00")
 }
+func FuzzListOfStrings(f *testing.F) {
+	fuzz(f, serde.List(serde.Optional(serde.String)), true, "\x01\x00\x00\x00\x01\xff\xff\xff\xff", "\x01\x00\x00\x00\x00")
+}
+func FuzzListOfNumbers(f *testing.F) {
+	fuzz(f, serde.List(serde.Optional(serde.Int64)), true, "\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+}

@@ -52,6 +52,9 @@ func Optional[T any](s Serde[T]) Serde[Opt[T]] { return optional[T]{s} }
 
 type optional[T any] struct{ inner Serde[T] }
 
+// present returns the serde of the values that are there.
+func (s optional[T]) present() any { return s.inner }
+
 func (s optional[T]) Append(dst []byte, v Opt[T]) ([]byte, error) {
 	if !v.Valid {
 		return dst, fmt.Errorf("serde: a null %T has no encoding", v.Value)

@@ -17,14 +17,24 @@ type Windowed[K any] struct {
 	Window Window
 }
 
+// Start returns when the window starts.
+func (w Windowed[K]) Start() time.Time { return time.UnixMilli(w.Window.Start) }
+
+// End returns when the window ends: of time windows the first time behind it, of others the last one in it.
+func (w Windowed[K]) End() time.Time { return time.UnixMilli(w.Window.End) }
+
 // String prints as Java does: [key@start/end].
 func (w Windowed[K]) String() string {
 	return fmt.Sprintf("[%v@%d/%d]", w.Key, w.Window.Start, w.Window.End)
 }
 
 // TimeWindowed returns the serde of keys windowed by time windows of the given size: the key, then the window's start in
-// 8 bytes (Java's TimeWindowedSerializer). The end is not stored; it is the start plus the size.
+// 8 bytes (Java's TimeWindowedSerializer). The end is not stored; it is the start plus the size. Windows of the largest
+// size never end.
 func TimeWindowed[K any](key Serde[K], size time.Duration) Serde[Windowed[K]] {
+	if size == math.MaxInt64 {
+		return timeWindowed[K]{key, math.MaxInt64}
+	}
 	return timeWindowed[K]{key, size.Milliseconds()}
 }
 
