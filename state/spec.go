@@ -3,6 +3,7 @@ package state
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -13,6 +14,8 @@ type Kind uint8
 const (
 	KeyValue Kind = iota // one value a key
 	Window               // one value a key and window start
+	Session              // one value a key and session: its start and end
+	Buffer               // changes of a table that wait for their time
 )
 
 func (k Kind) String() string {
@@ -21,6 +24,10 @@ func (k Kind) String() string {
 		return "key-value"
 	case Window:
 		return "window"
+	case Session:
+		return "session"
+	case Buffer:
+		return "buffer"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }
@@ -58,12 +65,14 @@ type Spec struct {
 	// only the last change of each key.
 	Cached bool
 
-	// Window stores only. WindowSize is the span of a window; Retention how long a window is kept behind the store's
-	// stream time, at least the size plus the grace period. TimeFirst stores are read by time rather than by key
-	// (windows that emit on close) and lay their keys out so.
-	WindowSize time.Duration
-	Retention  time.Duration
-	TimeFirst  bool
+	// Window and session stores only. WindowSize is the span of a window; Retention how long a window is kept behind the
+	// store's stream time, at least the size, or the gap of sessions, plus the grace period. TimeFirst stores are read by
+	// time rather than by key (windows that emit on close) and lay their keys out so; TimeIndexed ones are read both ways
+	// (sliding windows and sessions that emit on close).
+	WindowSize  time.Duration
+	Retention   time.Duration
+	TimeFirst   bool
+	TimeIndexed bool
 }
 
 // SegmentInterval is the span of event time that one segment of a window store holds: half the retention, at least one
@@ -75,9 +84,12 @@ func (s *Spec) SegmentInterval() time.Duration { return max(s.Retention/2, time.
 // additionalRetention (windowstore.changelog.additional.retention.ms, one day by default).
 func (s *Spec) ChangelogConfig(additionalRetention time.Duration) map[string]string {
 	c := map[string]string{"cleanup.policy": "compact", "message.timestamp.type": "CreateTime"}
-	if s.Kind == Window {
+	if s.Kind == Window || s.Kind == Session {
 		c["cleanup.policy"] = "compact,delete"
 		c["retention.ms"] = fmt.Sprint((s.Retention + additionalRetention).Milliseconds())
+		if s.Retention > math.MaxInt64-additionalRetention {
+			c["retention.ms"] = fmt.Sprint(math.MaxInt64)
+		}
 	}
 	for k, v := range s.LogConfig {
 		c[k] = v

@@ -24,6 +24,9 @@ type step struct {
 	// keepsNullKeys marks left joins, which take records without a key (KIP-962).
 	keepsNullKeys bool
 
+	// grace is how long after their end the windows of an aggregation close, in milliseconds; nil: it has none.
+	grace *int64
+
 	source      *source      // of a stream's source
 	repartition *repartition // of a repartition
 	reuse       func()       // of a table's source: make its topic serve as changelog

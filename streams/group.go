@@ -62,7 +62,7 @@ func groupBy[K, V, K2 any](s *Stream[K, V], verb string, f func(context.Context,
 
 // WindowedBy splits the groups by windows of event time.
 func (g *Grouped[K, V]) WindowedBy(w TimeWindows) *TimeWindowed[K, V] {
-	return &TimeWindowed[K, V]{group: g, windows: w.check(g.b)}
+	return &TimeWindowed[K, V]{group: g, windowed: windowed{windows: w.check(g.b)}}
 }
 
 // below adds an aggregation's step below the group, behind a repartition where one is needed, and returns the sources

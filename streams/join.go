@@ -70,7 +70,9 @@ func joinTable[K, V, T, R any](s *Stream[K, V], table *Table[K, T], verb string,
 	make := node.StreamTableJoin(name, table.getter(), left, join)
 	st := b.add(s.step, &step{name: name, keepsNullKeys: left, write: func(t *topology.Builder, parents []string) {
 		t.AddProcessor(name, make, parents...)
-		t.Connect(name, stores)
+		for _, store := range stores {
+			t.Connect(name, store)
+		}
 	}})
 	j := made(s, st, s.key, serde.Serde[R](nil), false)
 	j.sources = sources

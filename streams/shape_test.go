@@ -24,16 +24,9 @@ import (
 const unwritten = "this verb has a shape only"
 
 type (
-	globalTable[K, V any]      struct{}
-	sessionWindowed[K, V any]  struct{}
-	cogrouped[K, A any]        struct{}
-	timeCogrouped[K, A any]    struct{}
-	sessionCogrouped[K, A any] struct{}
+	globalTable[K, V any] struct{}
 
-	joinWindows    struct{}
-	slidingWindows struct{}
-	sessionWindows struct{}
-	suppression    struct{}
+	joinWindows struct{}
 
 	recordPlace struct {
 		Topic     string
@@ -93,51 +86,9 @@ func (s *Stream[K, V]) LeftJoinGlobal[GK, GV, R any, O OptValue[GV]](_ *globalTa
 	panic(unwritten)
 }
 
-// ListOf is the type of a list: there is exactly one, so that it never needs to be written.
-type listOf[V any] interface{ []V }
-
-func (g *Grouped[K, V]) Collect[L listOf[V]](_ ...Option) *Table[K, L] { panic(unwritten) }
-func (g *Grouped[K, V]) Sliding(_ slidingWindows) *TimeWindowed[K, V]  { panic(unwritten) }
-func (g *Grouped[K, V]) Unlimited(_ time.Time) *TimeWindowed[K, V]     { panic(unwritten) }
-func (g *Grouped[K, V]) Sessions(_ sessionWindows) *sessionWindowed[K, V] {
-	panic(unwritten)
-}
-func (g *Grouped[K, V]) Cogroup[A any](_ func(K, V, A) A) *cogrouped[K, A] { panic(unwritten) }
-
-func (w *TimeWindowed[K, V]) Collect[L listOf[V], W WindowedKey[K]](_ ...Option) *Table[W, L] {
-	panic(unwritten)
-}
-
-func (w *sessionWindowed[K, V]) EmitOnClose() *sessionWindowed[K, V] { panic(unwritten) }
-func (w *sessionWindowed[K, V]) Count[W WindowedKey[K]](_ ...Option) *Table[W, int64] {
-	panic(unwritten)
-}
-func (w *sessionWindowed[K, V]) Reduce[W WindowedKey[K]](_ func(V, V) V, _ ...Option) *Table[W, V] {
-	panic(unwritten)
-}
-func (w *sessionWindowed[K, V]) Aggregate[A any, W WindowedKey[K]](_ func() A, _ func(K, V, A) A, _ func(K, A, A) A, _ ...Option) *Table[W, A] {
-	panic(unwritten)
-}
-
-func (c *cogrouped[K, A]) And[V any](_ *Grouped[K, V], _ func(K, V, A) A) *cogrouped[K, A] {
-	panic(unwritten)
-}
-func (c *cogrouped[K, A]) Aggregate(_ func() A, _ ...Option) *Table[K, A]    { panic(unwritten) }
-func (c *cogrouped[K, A]) WindowedBy(_ TimeWindows) *timeCogrouped[K, A]     { panic(unwritten) }
-func (c *cogrouped[K, A]) Sliding(_ slidingWindows) *timeCogrouped[K, A]     { panic(unwritten) }
-func (c *cogrouped[K, A]) Sessions(_ sessionWindows) *sessionCogrouped[K, A] { panic(unwritten) }
-func (c *timeCogrouped[K, A]) Aggregate[W WindowedKey[K]](_ func() A, _ ...Option) *Table[W, A] {
-	panic(unwritten)
-}
-func (c *sessionCogrouped[K, A]) Aggregate[W WindowedKey[K]](_ func() A, _ func(K, A, A) A, _ ...Option) *Table[W, A] {
-	panic(unwritten)
-}
-
 func (t *Table[K, V]) TransformValues[V2 any](_ func() processor[K, V, K, V2], _ ...Option) *Table[K, V2] {
 	panic(unwritten)
 }
-func (t *Table[K, V]) Suppress(_ suppression, _ ...Option) *Table[K, V] { panic(unwritten) }
-func (t *Table[K, V]) Final(_ ...Option) *Table[K, V]                   { panic(unwritten) }
 func (t *Table[K, V]) Join[V2, R any](_ *Table[K, V2], _ func(V, V2) R, _ ...Option) *Table[K, R] {
 	panic(unwritten)
 }
@@ -172,20 +123,20 @@ func shape(b *Builder) {
 	looked := outer.JoinGlobal(global, func(_, v string) int64 { return int64(len(v)) }, func(v, g string) string { return v + g }).
 		LeftJoinGlobal(global, func(_, v string) int64 { return int64(len(v)) }, func(v string, g Opt[string]) string { return v + g.Or("") })
 	lists := looked.GroupByKey().Collect() // *Table[string, []string]
-	nested := lists.ToStream().GroupByKey().Sliding(slidingWindows{}).Collect().
-		ToStream().GroupByKey().Unlimited(time.Time{}).Count().
-		ToStream().GroupByKey().Sessions(sessionWindows{}).EmitOnClose().Count() // windows of windows of windows
+	nested := lists.ToStream().GroupByKey().Sliding(Apart(time.Minute)).Collect().
+		ToStream().GroupByKey().Unlimited(time.UnixMilli(0)).Count().
+		ToStream().GroupByKey().Sessions(Gap(time.Minute)).EmitOnClose().Count() // windows of windows of windows
 	plain := nested.ToStream().SelectKey(func(w Windowed[Windowed[Windowed[string]]], _ int64) string { return w.Key.Key.Key })
-	reduced := plain.GroupByKey().Sessions(sessionWindows{}).Reduce(func(a, b int64) int64 { return a + b }).
+	reduced := plain.GroupByKey().Sessions(Gap(time.Minute)).Reduce(func(a, b int64) int64 { return a + b }).
 		ToStream().SelectKey(func(w Windowed[string], _ int64) string { return w.Key })
-	sessions := reduced.GroupByKey().Sessions(sessionWindows{}).Aggregate(func() []int64 { return nil },
+	sessions := reduced.GroupByKey().Sessions(Gap(time.Minute)).Aggregate(func() []int64 { return nil },
 		func(_ string, v int64, a []int64) []int64 { return append(a, v) }, func(_ string, a, b []int64) []int64 { return append(a, b...) })
 	both := s.GroupByKey().Cogroup(func(_, v string, a []string) []string { return append(a, v) }).
 		And(reduced.GroupByKey(), func(_ string, _ int64, a []string) []string { return a })
 	grouped := both.Aggregate(func() []string { return nil })
-	both.WindowedBy(Tumbling(time.Minute)).Aggregate(func() []string { return nil }).Suppress(suppression{}).Final()
-	both.Sliding(slidingWindows{}).Aggregate(func() []string { return nil })
-	both.Sessions(sessionWindows{}).Aggregate(func() []string { return nil }, func(_ string, a, b []string) []string { return append(a, b...) })
+	both.WindowedBy(Tumbling(time.Minute)).Aggregate(func() []string { return nil }).Suppress(UntilWindowCloses()).Final()
+	both.Sliding(Apart(time.Minute)).Aggregate(func() []string { return nil })
+	both.Sessions(Gap(time.Minute)).Aggregate(func() []string { return nil }, func(_ string, a, b []string) []string { return append(a, b...) })
 	table := grouped.Join(lists, func(a, b []string) string { return strings.Join(append(a, b...), "") }).
 		LeftJoin(lists, func(a string, b Opt[[]string]) string { return a }).
 		OuterJoin(grouped, func(a Opt[string], b Opt[[]string]) string { return a.Or("") }).

@@ -28,7 +28,8 @@ type kept struct {
 	store    string // empty: computed from the table above
 	ifNeeded string // the store that a source table gets once somebody needs one
 	sendOld  bool
-	above    *kept // of a table that is computed
+	above    *kept  // of a table that is computed
+	buffer   string // of a table that is suppressed: what it holds back
 }
 
 func newKept(store string) *kept { return &kept{store: store} }
@@ -56,14 +57,16 @@ func (k *kept) enableOld(force bool) bool {
 	return true
 }
 
-// readable makes sure that the table can be read by key, and returns the store that is read.
-func (k *kept) readable() string {
+// readable makes sure that the table can be read by key, and returns the stores that are read.
+func (k *kept) readable() []string {
 	switch {
 	case k.store != "":
-		return k.store
+		return []string{k.store}
 	case k.ifNeeded != "":
 		k.store = k.ifNeeded
-		return k.store
+		return []string{k.store}
+	case k.buffer != "":
+		return append([]string{k.buffer}, k.above.readable()...)
 	}
 	return k.above.readable()
 }
@@ -100,7 +103,7 @@ func (b *Builder) Table[K, V any](topic string, key serde.Serde[K], value serde.
 	})
 	return &Table[K, V]{
 		b: b, step: st, name: name, key: key, value: value, sources: []string{source}, kept: kept,
-		getter: func() node.GetterFunc[K, V] { return node.StoreGetter(kept.readable(), key, value) },
+		getter: func() node.GetterFunc[K, V] { return node.StoreGetter(kept.readable()[0], key, value) },
 	}
 }
 
@@ -134,7 +137,7 @@ func (s *Stream[K, V]) ToTable(opts ...Option) *Table[K, V] {
 	st := b.add(parent, tableStep(name, make, spec, kept))
 	return &Table[K, V]{
 		b: b, step: st, name: name, key: key, value: value, sources: sources, kept: kept,
-		getter: func() node.GetterFunc[K, V] { return node.StoreGetter(kept.readable(), key, value) },
+		getter: func() node.GetterFunc[K, V] { return node.StoreGetter(kept.readable()[0], key, value) },
 	}
 }
 

@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/millrace/millrace/internal/node"
@@ -19,15 +20,24 @@ const windowedOptions = aggregateOptions | retentionOption
 // too late for, one dropped record is counted. A null key is dropped; a null value is counted by Count, and seen by the
 // functions of Reduce and Aggregate where its type shows nulls, else dropped.
 type TimeWindowed[K, V any] struct {
-	group   *Grouped[K, V]
-	windows node.TimeWindows
+	group *Grouped[K, V]
+	windowed
 	onClose bool
+}
+
+// windowed says by which windows of a fixed size records are aggregated.
+type windowed struct {
+	windows node.TimeWindows
+	sliding *node.SlidingWindows // instead of windows
 }
 
 // EmitOnClose sends each window's result on once, when the window has closed, instead of at each update. A window
 // closes when a record with a later timestamp comes: without new records nothing is sent. Closed windows are looked for
 // at most once a second of the wall clock. Java: emitStrategy(EmitStrategy.onWindowClose()).
 func (w *TimeWindowed[K, V]) EmitOnClose() *TimeWindowed[K, V] {
+	if w.windows.Size == math.MaxInt64 {
+		w.group.b.fail("EmitOnClose: unlimited windows never close")
+	}
 	closing := *w
 	closing.onClose = true
 	return &closing
@@ -40,7 +50,7 @@ func (w *TimeWindowed[K, V]) EmitOnClose() *TimeWindowed[K, V] {
 func (w *TimeWindowed[K, V]) Count[W WindowedKey[K]](opts ...Option) *Table[W, int64] {
 	b := w.group.b
 	o := b.options("Count", opts, windowedOptions)
-	if o.store && o.name == "" {
+	if o.store && o.name == "" && w.sliding == nil {
 		b.newName("KSTREAM-AGGREGATE-STATE-STORE-") // Java uses up a number more here, for compatibility with itself
 	}
 	a := node.Aggregation[K, V, int64]{Init: zero, Add: countOne[K, V], CountNulls: true}
@@ -87,8 +97,18 @@ func windowAggregate[K, V, A any, W WindowedKey[K]](w *TimeWindowed[K, V], verb,
 	name := g.b.nameOr(o.node, prefix)
 	kept := newKept(a.Store)
 	a.SendOld = kept.sendsOld
-	spec := w.spec(verb, o, a.Store)
-	st := aggregation(name, node.WindowAggregate(name, w.windows, a, w.onClose), func(t *topology.Builder, user string) { t.AddStore(spec, user) })
+	spec := o.spec(a.Store, state.Window)
+	w.describe(g.b, verb, o, spec)
+	if w.onClose { // the store is read by time then
+		spec.TimeFirst, spec.TimeIndexed = w.sliding == nil, w.sliding != nil
+		spec.Cached = spec.Cached && w.sliding == nil // Java caches those of time windows only
+	}
+	newNode := node.WindowAggregate(name, w.windows, a, w.onClose)
+	if w.sliding != nil {
+		newNode = node.SlidingAggregate(name, *w.sliding, a, w.onClose)
+	}
+	st := aggregation(name, newNode, func(t *topology.Builder, user string) { t.AddStore(spec, user) })
+	st.grace = w.grace()
 	sources := g.below(a.Store, st)
 	key := any(serde.TimeWindowed(a.Key, spec.WindowSize)).(serde.Serde[W])
 	return &Table[W, A]{
@@ -99,21 +119,27 @@ func windowAggregate[K, V, A any, W WindowedKey[K]](w *TimeWindowed[K, V], verb,
 	}
 }
 
-// spec describes the window store. One that emits on close is read by time.
-func (w *TimeWindowed[K, V]) spec(verb string, o *settings, store string) *state.Spec {
-	spec := o.spec(store, state.Window)
-	spec.WindowSize = time.Duration(w.windows.Size) * time.Millisecond
-	spec.Retention = spec.WindowSize + time.Duration(w.windows.Grace)*time.Millisecond
-	if o.retention != nil {
-		if *o.retention%time.Millisecond != 0 {
-			w.group.b.fail("%s keeps windows for %v; that is measured in whole milliseconds", verb, *o.retention)
-		} else if *o.retention < spec.Retention {
-			w.group.b.fail("%s keeps windows for %v; their size plus grace period is %v, and they are kept at least as long", verb, *o.retention, spec.Retention)
-		}
-		spec.Retention = *o.retention
+// describe completes the description of the window store.
+func (w *windowed) describe(b *Builder, verb string, o *settings, spec *state.Spec) {
+	switch {
+	case w.sliding != nil:
+		spec.WindowSize = milliseconds(w.sliding.Difference)
+		spec.Retention = b.retention(verb, o, 2*spec.WindowSize+milliseconds(w.sliding.Grace), "twice their time difference plus grace period")
+	case w.windows.Size == math.MaxInt64:
+		spec.WindowSize = math.MaxInt64
+		spec.Retention = b.retention(verb, o, math.MaxInt64, "their size")
+	default:
+		spec.WindowSize = milliseconds(w.windows.Size)
+		spec.Retention = b.retention(verb, o, spec.WindowSize+milliseconds(w.windows.Grace), "their size plus grace period")
 	}
-	if w.onClose {
-		spec.TimeFirst = true
-	}
-	return spec
 }
+
+// grace returns how long after their end windows close.
+func (w *windowed) grace() *int64 {
+	if w.sliding != nil {
+		return &w.sliding.Grace
+	}
+	return &w.windows.Grace
+}
+
+func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

@@ -64,9 +64,9 @@ type Context interface {
 	// Input is the record that is being processed. It is valid until the next one.
 	Input() *Record
 
-	// Within runs f as if origin were the record in process: what was held back is sent on in the name of the record
-	// that caused it.
-	Within(origin *Record, f func() error) error
+	// Become puts another record in process, and returns the one that was, to be put back: what was held back is sent on
+	// in the name of the record that caused it.
+	Become(origin *Record) (before *Record)
 
 	// Send hands a record to the producer. Partition -1 lets the key choose, as Kafka's default partitioner does. The
 	// record itself is copied, its bytes are not: they must not be changed afterwards.

@@ -229,7 +229,10 @@ func (f *forwarder[K, V]) onFlush(task topology.Context, s *store.Store, decodeK
 		if now.Found {
 			r.Time = now.Time
 		}
-		return task.Within(origin, func() error { return f.out.Forward(r) })
+		was := task.Become(origin)
+		err = f.out.Forward(r)
+		task.Become(was) // not deferred: where it panics it is origin that was in process
+		return err
 	}, f.sendOld)
 }
 

@@ -1,6 +1,9 @@
 package store
 
-import "github.com/millrace/millrace/topology"
+import (
+	"github.com/millrace/millrace/state"
+	"github.com/millrace/millrace/topology"
+)
 
 // Get returns what the store holds for a key. The bytes are valid until the next call and are not to be changed.
 func (s *Store) Get(key []byte) (Value, error) {
@@ -8,16 +11,16 @@ func (s *Store) Get(key []byte) (Value, error) {
 	if e := s.find(key); e != nil {
 		s.counts.now.CacheHits++
 		e.recent = true
-		if e.null || !e.dirty() && s.hides(key) {
+		if e.null || !e.dirty() && s.tooOld(key) {
 			return Value{}, nil
 		}
 		return e.value(), nil
 	}
-	v, err := s.load(key)
+	v, err := s.loadUnless(key, s.tooOld)
 	if err != nil {
 		return Value{}, err
 	}
-	e := s.newEntry(key)
+	e := s.newEntry(key, len(v.Bytes))
 	e.set(v)
 	s.place(e)
 	if err := s.evict(); err != nil {
@@ -41,15 +44,17 @@ func (s *Store) find(key []byte) *entry {
 	return e
 }
 
-// load reads a key from the engine. The bytes are valid until the next call.
-func (s *Store) load(key []byte) (v Value, err error) {
+// load reads a key below the record cache, from the engine. The bytes are valid until the next call.
+func (s *Store) load(key []byte) (Value, error) { return s.loadUnless(key, s.hides) }
+
+func (s *Store) loadUnless(key []byte, hidden func(key []byte) bool) (v Value, err error) {
 	if s.filter.absent(s.segment(key), key) {
 		return Value{}, nil
 	}
 	s.key = s.engineKey(s.key[:0], key)
 	b, ok, err := s.engine.get(s.key, s.val[:0])
 	s.val = b
-	if err != nil || !ok || s.hides(key) {
+	if err != nil || !ok || hidden(key) {
 		return Value{}, err
 	}
 	return s.decode(b)
@@ -66,7 +71,7 @@ func (s *Store) Put(key []byte, v Value, origin *topology.Record) error {
 	}
 	switch {
 	case e == nil:
-		e = s.newEntry(key)
+		e = s.newEntry(key, len(v.Bytes))
 		e.hold(false)
 	case e.dirty() && e.held.number < s.turn:
 		s.split(e)
@@ -82,10 +87,18 @@ func (s *Store) Put(key []byte, v Value, origin *topology.Record) error {
 	e.held.number = s.puts
 	e.recent = true
 	s.place(e)
-	if s.Resources.dirty.Load() > s.Resources.limits.RecordCache {
+	if limit := s.Resources.limits; s.Resources.dirty.Load() > s.held(limit.RecordCache, limit.Overlay) {
 		return s.FlushCache() // as in Java, where one dirty entry that is evicted takes all others of its store along
 	}
 	return nil
+}
+
+// held returns how many bytes the record cache may hold back; a buffer does so even where there is none.
+func (s *Store) held(cache, overlay int64) int64 {
+	if s.Config.Spec.Kind == state.Buffer {
+		return max(cache, overlay)
+	}
+	return cache
 }
 
 // write logs a change and puts it into the overlay.
@@ -97,7 +110,7 @@ func (s *Store) write(e *entry, key []byte, v Value) error {
 		return nil
 	}
 	if e == nil {
-		e = s.newEntry(key)
+		e = s.newEntry(key, len(v.Bytes))
 	}
 	e.set(v)
 	e.recent = true
@@ -128,6 +141,9 @@ func (s *Store) log(key []byte, v Value, headers []topology.Header) error {
 	s.logged = append(append(s.logged, key...), v.Bytes...)
 	var value []byte
 	if v.Bytes != nil {
+		if s.Config.Spec.Kind == state.Buffer {
+			headers = bufferVersion
+		}
 		value = s.logged[middle : start+n : start+n]
 	}
 	return s.Log(s.logged[start:middle:middle], value, v.Timestamp, headers)
@@ -237,8 +253,16 @@ func (s *Store) sendOn(key []byte, newer, older Value, h *held) error {
 	if s.flush == nil {
 		return nil
 	}
-	origin := h.origin()
-	return s.flush(key, newer, older, &origin)
+	var origin *topology.Record
+	if n := len(s.origins); n > 0 {
+		origin, s.origins = s.origins[n-1], s.origins[:n-1]
+	} else {
+		origin = &topology.Record{}
+	}
+	*origin = h.origin()
+	err := s.flush(key, newer, older, origin)
+	s.origins = append(s.origins, origin)
+	return err
 }
 
 // older returns the value below the cache, where someone wants it.
@@ -254,9 +278,10 @@ func (s *Store) older(key []byte, h *held, deleted bool) (Value, error) {
 	return h.below, nil
 }
 
-// newEntry adds an entry without a value to the map.
-func (s *Store) newEntry(key []byte) *entry {
-	e := &entry{key: string(key), null: true}
+// newEntry adds an entry without a value to the map, with room for so many bytes.
+func (s *Store) newEntry(key []byte, room int) *entry {
+	b := append(make([]byte, 0, len(key)+room), key...) // key and value, as long as it has no more bytes
+	e := &entry{key: unsafeString(b), buf: b[len(key):], null: true}
 	s.entries[e.key] = e
 	s.last = e
 	return e

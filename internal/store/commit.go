@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/topology"
 )
 
@@ -105,13 +106,12 @@ func (s *Store) fillBatch() (batch, error) {
 	if err := s.stage.writeTo(b, s.position, s.next); err != nil {
 		return nil, err
 	}
-	lo, hi, ok := s.expiredSegments()
-	if !ok {
+	if !s.expire() {
 		return b, nil
 	}
 	s.removeExpired()
 	s.filter.drop(s.dropped)
-	return b, b.removeRange(lo, hi)
+	return b, s.removeSegments(b)
 }
 
 // Abandon throws away what is not committed: the record cache and the overlay.
@@ -146,8 +146,8 @@ func (s *Store) Restore(records []topology.Record, next int64) error {
 	}
 	for i := range records {
 		r := &records[i]
-		if s.window && r.Key != nil && len(r.Key) < windowSuffix {
-			return fmt.Errorf("%s: a key of %d bytes is not one of a window store; is this the changelog of another store?", r.Place(), len(r.Key))
+		if err := s.readable(r); err != nil {
+			return err
 		}
 		if r.Key != nil && s.restorable(r.Key) {
 			s.stageChange(r.Key, Value{r.Value, r.Timestamp})
@@ -161,6 +161,21 @@ func (s *Store) Restore(records []topology.Record, next int64) error {
 		return nil
 	}
 	return s.apply()
+}
+
+// readable says what is wrong with a record of the changelog, if anything is.
+func (s *Store) readable(r *topology.Record) error {
+	switch {
+	case r.Key == nil:
+	case s.window && len(r.Key) < s.suffix:
+		return fmt.Errorf("%s: a key of %d bytes is not one of a %v store; is this the changelog of another store?", r.Place(), len(r.Key), s.Config.Spec.Kind)
+	case s.Config.Spec.Kind == state.Buffer && r.Value != nil:
+		if _, err := parseBuffered(r.Value); err != nil {
+			return fmt.Errorf("%s: %w; is this the changelog of another store, or of Kafka Streams 2.5 or older? "+
+				"Those wrote other versions: let a newer one take it over first", r.Place(), err)
+		}
+	}
+	return nil
 }
 
 // RestoreDone ends a restore. What was restored can be read, and reaches the disk, so that a crash soon after does not

@@ -22,6 +22,9 @@ type engine interface {
 	// the next one.
 	scan(lo, hi []byte) iter.Seq2[pair, error]
 
+	// visit hands the entries that scan returns to v, until that wants no more.
+	visit(lo, hi []byte, v visitor) error
+
 	// scanBackward returns what scan does, in the opposite order.
 	scanBackward(lo, hi []byte) iter.Seq2[pair, error]
 
@@ -32,6 +35,11 @@ type engine interface {
 	empty() error
 
 	close() error
+}
+
+// A visitor looks at entries of an engine. Their bytes are valid during the call.
+type visitor interface {
+	visited(key, value []byte) (more bool, err error)
 }
 
 // batch collects changes for an engine.

@@ -154,6 +154,5 @@ func (w *windowed) segment(key []byte) int64 {
 	if !w.window {
 		return 0
 	}
-	_, start := SplitWindowKey(key)
-	return start / w.interval
+	return w.time(key) / w.interval
 }

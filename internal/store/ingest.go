@@ -78,6 +78,7 @@ func (d *disk) sorted() (batch, error) {
 	if err := d.failure(); err != nil {
 		return nil, err
 	}
+	d.changes() // nothing is read until the file is there
 	path := filepath.Join(d.dir, ingestName)
 	f, err := d.opts.FS.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {

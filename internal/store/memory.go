@@ -30,6 +30,17 @@ func (m *memory) scan(lo, hi []byte) iter.Seq2[pair, error] {
 	}
 }
 
+func (m *memory) visit(lo, hi []byte, v visitor) (err error) {
+	m.tree.Ascend(pair{key: lo}, func(p pair) (more bool) {
+		if hi != nil && bytes.Compare(p.key, hi) >= 0 {
+			return false
+		}
+		more, err = v.visited(p.key, p.value)
+		return more && err == nil
+	})
+	return err
+}
+
 func (m *memory) scanBackward(lo, hi []byte) iter.Seq2[pair, error] {
 	return func(yield func(pair, error) bool) {
 		visit := func(p pair) bool {

@@ -20,15 +20,18 @@ import (
 
 // variants are the stores that the random tests run on.
 func variants() (all []*state.Spec) {
-	for _, kind := range []state.Kind{state.KeyValue, state.Window} {
+	for _, kind := range []state.Kind{state.KeyValue, state.Window, state.Session} {
 		for _, engine := range []state.EngineKind{state.Memory, state.Disk} {
 			for _, cached := range []bool{false, true} {
-				for _, timeFirst := range []bool{false, true} {
-					if kind == state.KeyValue && timeFirst {
+				for _, byTime := range []string{"", "first", "index"} {
+					if kind == state.KeyValue && byTime != "" || kind == state.Session && byTime == "first" {
 						continue
 					}
-					s := &state.Spec{Name: "counts", Kind: kind, Engine: engine, Cached: cached, TimeFirst: timeFirst, Timestamped: true}
-					if kind == state.Window {
+					s := &state.Spec{
+						Name: "counts", Kind: kind, Engine: engine, Cached: cached, Timestamped: true,
+						TimeFirst: byTime == "first", TimeIndexed: byTime == "index",
+					}
+					if kind != state.KeyValue {
 						s.Retention = 3 * time.Minute // two segments
 					}
 					all = append(all, s)
@@ -40,7 +43,7 @@ func variants() (all []*state.Spec) {
 }
 
 func describe(s *state.Spec) string {
-	return fmt.Sprintf("%v/%s/cached=%v/timefirst=%v", s.Kind, [...]string{"disk", "memory"}[s.Engine], s.Cached, s.TimeFirst)
+	return fmt.Sprintf("%v/%s/cached=%v/timefirst=%v/indexed=%v", s.Kind, [...]string{"disk", "memory"}[s.Engine], s.Cached, s.TimeFirst, s.TimeIndexed)
 }
 
 // logged is a record of the changelog, and change what is sent on when the cache is flushed.
@@ -95,31 +98,48 @@ func newModel(spec *state.Spec, needOld bool) *model {
 	return m
 }
 
-func startOf(key string) int64 { return int64(binary.BigEndian.Uint64([]byte(key[len(key)-12:]))) }
+// windowed says whether keys have a window or session behind them.
+func (m *model) windowed() bool { return m.spec.Kind != state.KeyValue }
+
+// plain returns a key without its window or session.
+func (m *model) plain(key string) string {
+	if m.spec.Kind == state.Session {
+		return key[:len(key)-16]
+	}
+	return key[:len(key)-12]
+}
+
+// time returns the start of a key's window, or the end of its session.
+func (m *model) time(key string) int64 {
+	return int64(binary.BigEndian.Uint64([]byte(key[len(m.plain(key)):])))
+}
+
+// begin returns the start of a key's session.
+func begin(key string) int64 { return int64(binary.BigEndian.Uint64([]byte(key[len(key)-8:]))) }
 
 func (m *model) hides(key string) bool {
-	if m.spec.Kind != state.Window || m.observed < 0 {
+	if !m.windowed() || m.observed < 0 {
 		return false
 	}
 	seen := m.observed - m.w.retention + 1 // the first start that is
-	if m.spec.Engine == state.Disk && m.spec.TimeFirst {
+	if m.spec.Engine == state.Disk && m.spec.Kind == state.Window && (m.spec.TimeFirst || m.spec.TimeIndexed) {
 		seen--
 	}
-	return startOf(key) < seen
+	return m.time(key) < seen
 }
 
 func (m *model) liveSegment() int64 { return max(0, m.observed-m.w.retention) / m.w.interval }
 
 // keeps advances the stream time, and says whether a window is written.
 func (m *model) keeps(key string) bool {
-	if m.spec.Kind != state.Window {
+	if !m.windowed() {
 		return true
 	}
-	m.observed = max(m.observed, startOf(key))
+	m.observed = max(m.observed, m.time(key))
 	if m.spec.Engine == state.Memory {
-		return startOf(key) > m.observed-m.w.retention
+		return m.time(key) > m.observed-m.w.retention
 	}
-	return startOf(key)/m.w.interval >= m.liveSegment()
+	return m.time(key)/m.w.interval >= m.liveSegment()
 }
 
 // under is what the layers below the cache answer.
@@ -136,6 +156,9 @@ func (m *model) get(key string) string {
 			return visible(d.logged)
 		}
 	}
+	if v, ok := m.below[key]; ok && m.spec.Cached && m.windowed() && m.time(key)/m.w.interval >= m.liveSegment() {
+		return v // it is too old, but may be in the cache
+	}
 	return m.under(key)
 }
 
@@ -150,7 +173,7 @@ func (m *model) write(key, value string) {
 	m.log = append(m.log, logged{key, value})
 	switch {
 	case !m.keeps(key):
-		m.expired = append(m.expired, logged{key[:len(key)-12], fmt.Sprint(startOf(key))})
+		m.expired = append(m.expired, logged{m.plain(key), fmt.Sprint(m.time(key))})
 	case isNull(value):
 		delete(m.below, key)
 	default:
@@ -194,8 +217,8 @@ func (m *model) commit() {
 }
 
 func (m *model) dropSegments() {
-	if m.spec.Kind == state.Window {
-		maps.DeleteFunc(m.below, func(k, _ string) bool { return startOf(k)/m.w.interval < m.liveSegment() })
+	if m.windowed() {
+		maps.DeleteFunc(m.below, func(k, _ string) bool { return m.time(k)/m.w.interval < m.liveSegment() })
 	}
 }
 
@@ -283,7 +306,7 @@ func (d *driven) randomKey() string {
 	if d.rnd.IntN(8) == 0 {
 		k = nil
 	}
-	if d.spec.Kind == state.Window {
+	if d.windowed() {
 		// Mostly near the stream time, at times far behind it.
 		start := d.clock/60_000*60_000 - 30_000*int64(d.rnd.IntN(6))
 		if d.rnd.IntN(10) == 0 {
@@ -295,13 +318,16 @@ func (d *driven) randomKey() string {
 		case 1:
 			k = appendWindowKey(nil, k, start)
 		}
+		if d.spec.Kind == state.Session {
+			return string(appendSessionKey(nil, k, start-10_000*int64(d.rnd.IntN(4)), start))
+		}
 		return string(appendWindowKey(nil, k, start))
 	}
 	return string(append(k, "xyz\x00\xff"[d.rnd.IntN(5)]))
 }
 
 // split returns the key and start that the store's methods for windows take.
-func split(key string) ([]byte, int64) { return []byte(key[:len(key)-12]), startOf(key) }
+func (m *model) split(key string) ([]byte, int64) { return []byte(m.plain(key)), m.time(key) }
 
 func (d *driven) put() { d.putStore()() }
 
@@ -320,11 +346,16 @@ func (d *driven) putStore() func() {
 	}
 	logged, from := showLogged(v), describeOrigin(origin)
 	kb := []byte(key)
-	if d.spec.Kind == state.Window {
-		k, start := split(key)
+	switch d.spec.Kind {
+	case state.Window:
+		k, start := d.split(key)
 		check(d.t, d.store.PutWindow(k, start, v, origin))
 		clear(k)
-	} else {
+	case state.Session:
+		k, end := d.split(key)
+		check(d.t, d.store.PutSession(k, begin(key), end, v, origin))
+		clear(k)
+	default:
 		check(d.t, d.store.Put(kb, v, origin))
 	}
 	clear(kb) // all that is kept is copied
@@ -339,9 +370,13 @@ func (d *driven) get() {
 	key := d.randomKey()
 	var got Value
 	var err error
-	if d.spec.Kind == state.Window {
-		got, err = d.store.GetWindow(split(key))
-	} else {
+	switch d.spec.Kind {
+	case state.Window:
+		got, err = d.store.GetWindow(d.split(key))
+	case state.Session:
+		k, end := d.split(key)
+		got, err = d.store.GetSession(k, begin(key), end)
+	default:
 		got, err = d.store.Get([]byte(key))
 	}
 	check(d.t, err)
@@ -357,10 +392,15 @@ func (d *driven) scan() {
 	for _, c := range d.dirty {
 		keys[c.key] = c.logged
 	}
-	if d.spec.Kind == state.Window {
+	if d.windowed() {
 		unit := []int64{1, 30_000}[d.rnd.IntN(2)] // 30 s: where windows start
 		from := (d.clock - d.rnd.Int64N(1_000_000)) / unit * unit
-		d.scanWindows(keys, from, from+(d.rnd.Int64N(1_000_000)-1000)/unit*unit)
+		to := from + (d.rnd.Int64N(1_000_000)-1000)/unit*unit
+		if d.spec.Kind == state.Session {
+			d.scanSessions(keys, from, to)
+			return
+		}
+		d.scanWindows(keys, from, to)
 		return
 	}
 	lo, hi := []byte(d.randomKey()), []byte(d.randomKey())
@@ -393,20 +433,76 @@ func (d *driven) scan() {
 func (d *driven) scanWindows(keys map[string]string, from, to int64) {
 	d.t.Helper()
 	sorted := slices.SortedFunc(maps.Keys(keys), func(a, b string) int {
-		return cmp.Or(cmp.Compare(startOf(a), startOf(b)), cmp.Compare(a[:len(a)-12], b[:len(b)-12]))
+		return cmp.Or(cmp.Compare(d.time(a), d.time(b)), cmp.Compare(d.plain(a), d.plain(b)))
 	})
 	var all, ofKey []string
-	key, _ := split(d.randomKey())
+	key, _ := d.split(d.randomKey())
 	for _, k := range sorted {
-		if v := d.model.get(k); startOf(k) >= from && startOf(k) <= to && v != "-" {
-			all = append(all, fmt.Sprintf("%d %x%s", startOf(k), k[:len(k)-12], v))
-			if k[:len(k)-12] == string(key) {
+		if v := d.model.get(k); d.time(k) >= from && d.time(k) <= to && v != "-" {
+			all = append(all, fmt.Sprintf("%d %x%s", d.time(k), d.plain(k), v))
+			if d.plain(k) == string(key) {
 				ofKey = append(ofKey, all[len(all)-1])
 			}
 		}
 	}
 	same(d.t, fmt.Sprintf("windows(%d, %d)", from, to), gatherWindows(d.t, d.store.Windows(from, to)), all)
-	same(d.t, fmt.Sprintf("windowsOf(%x, %d, %d)", key, from, to), gatherWindows(d.t, d.store.WindowsOf(key, from, to)), ofKey)
+	same(d.t, fmt.Sprintf("windowsOf(%x, %d, %d)", key, from, to), gatherWindows(d.t, all2(d.t)(d.store.WindowsOf(nil, key, from, to))), ofKey)
+}
+
+// scanSessions does the same for sessions. Those older than the retention are seen in all of a time on disk, and of a key
+// where there is a cache, as long as their segment is kept.
+func (d *driven) scanSessions(keys map[string]string, from, to int64) {
+	d.t.Helper()
+	sorted := slices.SortedFunc(maps.Keys(keys), func(a, b string) int {
+		starts, plain := cmp.Compare(begin(a), begin(b)), cmp.Compare(d.plain(a), d.plain(b))
+		if d.spec.Engine == state.Memory {
+			starts, plain = plain, starts
+		}
+		return cmp.Or(cmp.Compare(d.time(a), d.time(b)), starts, plain)
+	})
+	var all, ofKey []string
+	key, _ := d.split(d.randomKey())
+	for _, k := range sorted {
+		v := visible(keys[k])
+		if v == "-" {
+			continue
+		}
+		seen := d.model.get(k) != "-"
+		kept := seen || d.time(k)/d.w.interval >= d.liveSegment()
+		shown := fmt.Sprintf("%d-%d %x%s", begin(k), d.time(k), d.plain(k), v)
+		if d.time(k) >= from && d.time(k) <= to && (seen || kept && d.spec.Engine == state.Disk) {
+			all = append(all, shown)
+		}
+		if d.plain(k) == string(key) && d.time(k) >= from && begin(k) <= to && (seen || kept && d.spec.Cached) {
+			ofKey = append(ofKey, shown)
+		}
+	}
+	same(d.t, fmt.Sprintf("sessions(%d, %d)", from, to), gatherSessions(d.t, d.store.Sessions(from, to)), all)
+	same(d.t, fmt.Sprintf("sessionsOf(%x, %d, %d)", key, from, to), gatherSessions(d.t, all2(d.t)(d.store.SessionsOf(nil, key, from, to))), ofKey)
+}
+
+// all2 makes of what was found what gathers take.
+func all2(t *testing.T) func([]WindowEntry, error) iter.Seq2[WindowEntry, error] {
+	return func(found []WindowEntry, err error) iter.Seq2[WindowEntry, error] {
+		t.Helper()
+		check(t, err)
+		return func(yield func(WindowEntry, error) bool) {
+			for _, e := range found {
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func gatherSessions(t *testing.T, sessions iter.Seq2[WindowEntry, error]) (found []string) {
+	t.Helper()
+	for e, err := range sessions {
+		check(t, err)
+		found = append(found, fmt.Sprintf("%d-%d %x%s", e.Start, e.End, e.Key, show(e.Value)))
+	}
+	return found
 }
 
 func gatherWindows(t *testing.T, windows iter.Seq2[WindowEntry, error]) (found []string) {

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"strings"
+	"unsafe"
 
 	"github.com/tidwall/btree"
 )
@@ -48,9 +49,11 @@ func (s *Store) reorder(e *entry, was place) {
 }
 
 // changed returns the changed entries from lo on and before hi, which are keys of the map; hi nil is no bound.
-func (s *Store) changed(lo, hi []byte) (found []*entry) {
-	o, end := s.ordered(), string(hi)
-	o.pivot.key = string(lo)
+func (s *Store) changed(lo, hi []byte) []*entry { return s.appendChanged(nil, lo, hi) }
+
+func (s *Store) appendChanged(found []*entry, lo, hi []byte) []*entry {
+	o, end := s.ordered(), unsafeString(hi)
+	o.pivot.key = unsafeString(lo)
 	o.Ascend(&o.pivot, func(e *entry) bool {
 		if hi != nil && s.compare(e.key, end) >= 0 {
 			return false
@@ -58,14 +61,18 @@ func (s *Store) changed(lo, hi []byte) (found []*entry) {
 		found = append(found, e)
 		return true
 	})
+	o.pivot.key = ""
 	return found
 }
 
+// unsafeString returns bytes as a string that is not used any longer than they stay as they are.
+func unsafeString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
 // compare orders keys of the map as the engine does.
 func (w *windowed) compare(a, b string) int {
-	if !w.timeFirst || len(a) < windowSuffix || len(b) < windowSuffix {
+	i, j := len(a)-w.suffix, len(b)-w.suffix
+	if !w.timeFirst || i < 0 || j < 0 {
 		return strings.Compare(a, b)
 	}
-	i, j := len(a)-windowSuffix, len(b)-windowSuffix
 	return cmp.Or(strings.Compare(a[i:i+8], b[j:j+8]), strings.Compare(a[:i], b[:j]), strings.Compare(a[i+8:], b[j+8:]))
 }

@@ -41,8 +41,10 @@ type disk struct {
 	dir      string
 	opts     *pebble.Options
 	lock     *pebble.Lock
-	pending  int       // bytes applied since the last settling
-	settled  time.Time // of the last settling
+	spare    *pebble.Iterator // for the next scan; nil: there is none
+	version  uint64           // changes with each batch
+	pending  int              // bytes applied since the last settling
+	settled  time.Time        // of the last settling
 	settling <-chan struct{}
 
 	// The first error of Pebble's own goroutines, once failed is closed: what is applied does not reach the disk.
@@ -138,9 +140,31 @@ func (d *disk) scanBackward(lo, hi []byte) iter.Seq2[pair, error] {
 	return d.iterate(lo, hi, (*pebble.Iterator).Last, (*pebble.Iterator).Prev)
 }
 
+func (d *disk) visit(lo, hi []byte, v visitor) error {
+	version := d.version
+	it, err := d.iterator(lo, hi)
+	if err != nil {
+		return d.trouble(err)
+	}
+	more := true
+	for ok := it.First(); ok && more && err == nil; ok = it.Next() {
+		var value []byte
+		if value, err = it.ValueAndErr(); err != nil {
+			err = d.trouble(err)
+			break
+		}
+		more, err = v.visited(it.Key(), value)
+	}
+	if err == nil {
+		err = d.trouble(it.Error())
+	}
+	return errors.Join(err, d.iterated(it, err == nil && version == d.version))
+}
+
 func (d *disk) iterate(lo, hi []byte, first, next func(*pebble.Iterator) bool) iter.Seq2[pair, error] {
 	return func(yield func(pair, error) bool) {
-		it, err := d.db.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
+		version := d.version
+		it, err := d.iterator(lo, hi)
 		if err != nil {
 			yield(pair{}, d.trouble(err))
 			return
@@ -148,13 +172,42 @@ func (d *disk) iterate(lo, hi []byte, first, next func(*pebble.Iterator) bool) i
 		for ok := first(it); ok; ok = next(it) {
 			v, err := it.ValueAndErr()
 			if !yield(pair{it.Key(), v}, d.trouble(err)) || err != nil {
-				it.Close()
+				_ = d.iterated(it, err == nil && version == d.version)
 				return
 			}
 		}
-		if err := it.Close(); err != nil {
+		if err := d.iterated(it, it.Error() == nil && version == d.version); err != nil {
 			yield(pair{}, d.trouble(err))
 		}
+	}
+}
+
+// iterator returns an iterator over a range. Making one costs more than most scans, so that one is kept from a batch to
+// the next: between them the engine does not change.
+func (d *disk) iterator(lo, hi []byte) (*pebble.Iterator, error) {
+	if it := d.spare; it != nil {
+		d.spare = nil
+		it.SetBounds(lo, hi)
+		return it, nil
+	}
+	return d.db.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
+}
+
+// iterated keeps an iterator for the next scan, if it is of use and there is none.
+func (d *disk) iterated(it *pebble.Iterator, useful bool) error {
+	if d.spare != nil || !useful {
+		return it.Close()
+	}
+	d.spare = it
+	return nil
+}
+
+// changes is called before the engine changes: what an iterator that is kept would see is of the past then.
+func (d *disk) changes() {
+	d.version++
+	if d.spare != nil {
+		_ = d.spare.Close() // its errors came up when it was used
+		d.spare = nil
 	}
 }
 
@@ -173,6 +226,7 @@ func (b *diskBatch) apply() error {
 	if err := b.d.failure(); err != nil {
 		return errors.Join(err, b.b.Close())
 	}
+	b.d.changes()
 	n := b.b.Len()
 	err := b.b.Commit(pebble.NoSync)
 	if e := b.b.Close(); err == nil {
@@ -247,6 +301,7 @@ func (d *disk) failure() error {
 }
 
 func (d *disk) empty() error {
+	d.changes()
 	if err := d.db.DeleteRange([]byte{0}, []byte{0xff}, pebble.NoSync); err != nil {
 		return d.trouble(err)
 	}
@@ -254,6 +309,7 @@ func (d *disk) empty() error {
 }
 
 func (d *disk) close() error {
+	d.changes()
 	err := d.failure()
 	if err == nil {
 		err = d.settle()

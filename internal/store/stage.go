@@ -36,6 +36,12 @@ func (s *Store) stageChange(key []byte, v Value) {
 		c.value = int32(len(g.bytes) - start)
 	}
 	g.changes = append(g.changes, c)
+	if s.indexed {
+		i := staged{at: len(g.bytes), value: min(c.value, 0)}
+		g.bytes = s.indexKey(g.bytes, key)
+		i.key = uint32(len(g.bytes) - i.at)
+		g.changes = append(g.changes, i)
+	}
 }
 
 // growStage makes room for the overlay, at once: it can be large, and growing step by step takes several times as much.

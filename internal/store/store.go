@@ -73,14 +73,16 @@ type Store struct {
 	flush     func(key []byte, newer, older Value, origin *topology.Record) error
 	needOld   bool
 	counts    counts
-	logged    []byte // where logged bytes are handed out from
-	key, val  []byte // scratch
+	logged    []byte             // where logged bytes are handed out from
+	key, val  []byte             // scratch
+	query     windowQuery        // of windows and sessions of one key
+	origins   []*topology.Record // not in use
 	windowed
 }
 
 // Open opens a store. The errors *CorruptError and *ForeignError say that its directory cannot be used.
 func Open(c Config) (*Store, error) {
-	s := &Store{Config: c, entries: map[string]*entry{}, position: -1, next: -1, cached: c.Spec.Cached && c.Resources.limits.RecordCache > 0}
+	s := &Store{Config: c, entries: map[string]*entry{}, position: -1, next: -1, cached: c.Spec.Cached && c.Resources.limits.RecordCache > 0 || c.Spec.Kind == state.Buffer}
 	s.windowed.init(c.Spec)
 	if err := s.openEngine(); err != nil {
 		return nil, fmt.Errorf("store %q: %w", c.Spec.Name, err)
@@ -151,8 +153,9 @@ const formatVersion = 1
 
 // Keys of an engine begin with a byte that says what they are.
 const (
-	metaPrefix = 0
-	dataPrefix = 1
+	metaPrefix  = 0
+	dataPrefix  = 1
+	indexPrefix = 2 // of the same by time, see windowed
 )
 
 var (

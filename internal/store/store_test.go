@@ -319,7 +319,7 @@ func TestWindowsOfAfterOpen(t *testing.T) {
 	again, err := Open(s.Config)
 	check(t, err)
 	s.engine = again.engine // for the cleanup
-	same(t, "windows", gatherWindows(t, again.WindowsOf([]byte("k"), math.MinInt64, math.MaxInt64)), want)
+	same(t, "windows", gatherWindows(t, all2(t)(again.WindowsOf(nil, []byte("k"), math.MinInt64, math.MaxInt64))), want)
 }
 
 // What is put while the cache is flushed waits for the next flush, and takes nothing from this one; a flush within a
@@ -689,7 +689,7 @@ func TestExtremes(t *testing.T) {
 			{math.MinInt64, math.MaxInt64}: 2, {math.MaxInt64, math.MaxInt64}: 1, {5, 4}: 0, {0, -1}: 0, {math.MaxInt64, math.MinInt64}: 0,
 		} {
 			for name, windows := range map[string]iter.Seq2[WindowEntry, error]{
-				"all": s.Windows(span[0], span[1]), "of k": s.WindowsOf([]byte("k"), span[0], span[1]),
+				"all": s.Windows(span[0], span[1]), "of k": all2(t)(s.WindowsOf(nil, []byte("k"), span[0], span[1])),
 			} {
 				n := 0
 				for _, err := range windows {
@@ -762,7 +762,7 @@ func FuzzEngineKey(f *testing.F) {
 			return
 		}
 		_, start := SplitWindowKey(b)
-		lo, hi := s.windowBounds(start, start)
+		lo, hi := s.timeBounds(start, start)
 		if k := s.engineKey(nil, b); bytes.Compare(k, lo) < 0 || bytes.Compare(k, hi) >= 0 {
 			t.Fatalf("%x is not within %x and %x", k, lo, hi)
 		}

@@ -9,30 +9,51 @@ import (
 	"github.com/millrace/millrace/topology"
 )
 
-// windowed is what a window store knows beside its entries.
+// windowed is what a window or session store knows beside its entries.
 //
-// In the changelog, and in the map, the key of a window is key, start (8 bytes) and a sequence number (4 bytes, 0). In
-// the engine the number of its segment stands in front, so that expired windows are dropped by segments; behind it
-// comes that key or, in stores that are read by time, start, key and sequence number.
+// In the changelog, and in the map, the key of a window is key, start (8 bytes) and a sequence number (4 bytes, 0); that
+// of a session key, end and start (8 bytes each). In the engine the number of its segment stands in front, so that what
+// is expired is dropped by segments; behind it comes that key or, in stores that are read by time, start, key and sequence
+// number. Stores that are read both ways have a second entry, empty, for each: behind the segment come the time, the key,
+// and what else the key of the map has. The time of a window is its start, that of a session its end.
 type windowed struct {
-	window    bool
+	window    bool // or session
+	session   bool
+	suffix    int // bytes of a key behind the plain key
 	onDisk    bool
 	timeFirst bool
+	indexed   bool  // there is an index by time
 	interval  int64 // milliseconds of a segment
 	retention int64
-	observed  int64 // the latest start of a window that was written; -1: none
+	observed  int64 // the latest time of what was written; -1: none
 	committed int64 // observed, as of the last commit
 	dropped   int64 // the segments before this one are gone from the engine
 	windowKey []byte
 }
 
-const windowSuffix = 12 // start and sequence number
+const (
+	windowSuffix  = 12 // start and sequence number
+	sessionSuffix = 16 // end and start
+)
 
 func (w *windowed) init(spec *state.Spec) {
 	*w = windowed{
-		window: spec.Kind == state.Window, onDisk: spec.Engine == state.Disk, timeFirst: spec.TimeFirst,
+		window: spec.Kind == state.Window || spec.Kind == state.Session, session: spec.Kind == state.Session, suffix: windowSuffix,
+		onDisk: spec.Engine == state.Disk, timeFirst: spec.TimeFirst, indexed: spec.TimeIndexed,
 		interval: spec.SegmentInterval().Milliseconds(), retention: spec.Retention.Milliseconds(), observed: -1, committed: -1,
 	}
+	if w.session {
+		w.suffix = sessionSuffix
+	}
+}
+
+// time returns the time of a key of the map; of one that is too short, 0.
+func (w *windowed) time(key []byte) int64 {
+	n := len(key) - w.suffix
+	if n < 0 {
+		return 0
+	}
+	return int64(binary.BigEndian.Uint64(key[n:]))
 }
 
 // layout says how keys lie in the engine.
@@ -43,7 +64,14 @@ func (w *windowed) layout() string {
 	case w.timeFirst:
 		return fmt.Sprintf("segments of %d ms by time", w.interval)
 	}
-	return fmt.Sprintf("segments of %d ms by key", w.interval)
+	layout := fmt.Sprintf("segments of %d ms by key", w.interval)
+	if w.session {
+		layout = "sessions in " + layout
+	}
+	if w.indexed {
+		layout += " and time"
+	}
+	return layout
 }
 
 // SplitWindowKey returns the key and the window's start of a key as it is in the changelog of a window store. A key
@@ -67,39 +95,51 @@ func (w *windowed) engineKey(dst, key []byte) []byte {
 	if !w.window {
 		return append(dst, key...)
 	}
-	k, start := SplitWindowKey(key)
-	dst = binary.BigEndian.AppendUint64(dst, uint64(start/w.interval))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(w.time(key)/w.interval))
 	if !w.timeFirst {
 		return append(dst, key...)
 	}
-	dst = binary.BigEndian.AppendUint64(dst, uint64(start))
-	dst = append(dst, k...)
-	return append(dst, key[min(len(key), len(k)+8):]...)
+	return w.appendByTime(dst, key)
 }
 
-// mapKey returns the key of the map for a key of the engine.
+// appendByTime appends a key of the map with its time in front.
+func (w *windowed) appendByTime(dst, key []byte) []byte {
+	n := len(key) - w.suffix
+	if n < 0 {
+		return append(dst, key...)
+	}
+	return append(append(append(dst, key[n:n+8]...), key[:n]...), key[n+8:]...)
+}
+
+// indexKey appends the key of the entry in the index by time for a key of the map.
+func (w *windowed) indexKey(dst, key []byte) []byte {
+	dst = binary.BigEndian.AppendUint64(append(dst, indexPrefix), uint64(w.time(key)/w.interval))
+	return w.appendByTime(dst, key)
+}
+
+// mapKey returns the key of the map for a key of the engine, or of its index.
 func (w *windowed) mapKey(dst, key []byte) []byte {
+	indexed := len(key) > 0 && key[0] == indexPrefix
 	key = key[1:]
 	if !w.window || len(key) < 8 {
 		return append(dst, key...)
 	}
 	key = key[8:]
-	if !w.timeFirst || len(key) < windowSuffix {
+	if !w.timeFirst && !indexed || len(key) < w.suffix {
 		return append(dst, key...)
 	}
-	start, k, seq := key[:8], key[8:len(key)-4], key[len(key)-4:]
-	return append(append(append(dst, k...), start...), seq...)
+	rest := len(key) - w.suffix + 8
+	return append(append(append(dst, key[8:rest]...), key[:8]...), key[rest:]...)
 }
 
 // admits says whether the store still keeps the window of a key that is written to the engine
-// (AbstractRocksDBSegmentedBytesStore.put, InMemoryWindowStore.put).
+// (AbstractRocksDBSegmentedBytesStore.put, InMemoryWindowStore.put, InMemorySessionStore.put).
 func (s *Store) admits(key []byte) bool {
 	if !s.window || s.restorable(key) {
 		return true
 	}
 	if s.Expired != nil {
-		k, start := SplitWindowKey(key)
-		s.Expired(k, start)
+		s.Expired(key[:max(0, len(key)-s.suffix)], s.time(key))
 	}
 	return false
 }
@@ -110,12 +150,12 @@ func (w *windowed) restorable(key []byte) bool {
 	if !w.window {
 		return true
 	}
-	_, start := SplitWindowKey(key)
-	w.observed = max(w.observed, start)
+	t := w.time(key)
+	w.observed = max(w.observed, t)
 	if !w.onDisk {
-		return start > w.observed-w.retention
+		return t > w.observed-w.retention
 	}
-	return start/w.interval >= w.liveSegment()
+	return t/w.interval >= w.liveSegment()
 }
 
 // liveSegment returns the oldest segment that is kept.
@@ -128,35 +168,53 @@ func (w *windowed) hides(key []byte) bool {
 	if !w.window {
 		return false
 	}
-	_, start := SplitWindowKey(key)
-	return start < w.oldest()
+	return w.time(key) < w.oldest()
 }
 
-// oldest returns the first start of a window that is read.
+// tooOld is hides for a store with a record cache: what is too old, but lies in a segment that is kept, is read, as Java
+// finds it in its cache.
+func (s *Store) tooOld(key []byte) bool {
+	if !s.cached || !s.window {
+		return s.hides(key)
+	}
+	return s.time(key)/s.interval < s.liveSegment()
+}
+
+// oldest returns the first time that is read.
 func (w *windowed) oldest() int64 {
 	switch {
 	case w.observed < 0:
 		return math.MinInt64
-	case w.onDisk && w.timeFirst: // one millisecond longer (AbstractDualSchemaRocksDBSegmentedBytesStore.getActualFrom)
+	case w.onDisk && (w.timeFirst || w.indexed && !w.session): // one millisecond longer (AbstractDualSchemaRocksDBSegmentedBytesStore.getActualFrom)
 		return w.observed - w.retention
 	}
 	return w.observed - w.retention + 1
 }
 
-// expiredSegments returns the range of the engine's keys that have expired, by what is committed, since it was last asked.
-func (w *windowed) expiredSegments() (lo, hi []byte, ok bool) {
+// expire says whether more segments have expired, by what is committed, since it was last asked.
+func (w *windowed) expire() bool {
 	if !w.window || w.segmentAt(w.committed) <= w.dropped {
-		return nil, nil, false
+		return false
 	}
 	w.dropped = w.segmentAt(w.committed)
-	hi = binary.BigEndian.AppendUint64([]byte{dataPrefix}, uint64(w.dropped))
-	return []byte{dataPrefix}, hi, true
+	return true
+}
+
+// removeSegments removes what is expired from the engine.
+func (w *windowed) removeSegments(b batch) error {
+	for _, prefix := range []byte{dataPrefix, indexPrefix} {
+		hi := binary.BigEndian.AppendUint64([]byte{prefix}, uint64(w.dropped))
+		if err := b.removeRange([]byte{prefix}, hi); err != nil || !w.indexed {
+			return err
+		}
+	}
+	return nil
 }
 
 // removeExpired takes windows of dropped segments out of the map.
 func (s *Store) removeExpired() {
 	for k, e := range s.entries {
-		if _, start := SplitWindowKey([]byte(k)); start/s.interval < s.dropped && !e.dirty() && !e.pending {
+		if s.time([]byte(k))/s.interval < s.dropped && !e.dirty() && !e.pending {
 			s.remove(e)
 		}
 	}

@@ -4,38 +4,39 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"iter"
+	"math"
 	"slices"
 )
 
-// WindowEntry is what a window store holds for a key and a window.
+// WindowEntry is what a window or session store holds for a key and a window.
 type WindowEntry struct {
-	Key   []byte
-	Start int64
-	Value Value
+	Key        []byte
+	Start, End int64 // End of sessions only
+	Value      Value
 }
 
 // Windows returns the windows that start between from and to, both included, by start and then by key. They are those
 // of the moment of the call, whatever is changed meanwhile, and their bytes stay valid.
 func (s *Store) Windows(from, to int64) iter.Seq2[WindowEntry, error] {
-	return s.query(windowQuery{Store: s, from: max(0, from), to: to})
+	return s.windows(windowQuery{from: from, to: to, expired: s.cached})
 }
 
-// WindowsOf returns the windows of a key that start between from and to, both included, by start; else it is as Windows.
-// A store that is read by time looks at the windows of all keys for that.
-func (s *Store) WindowsOf(key []byte, from, to int64) iter.Seq2[WindowEntry, error] {
-	return s.query(windowQuery{Store: s, one: true, key: key, from: max(0, from), to: to})
+// WindowsOf appends the windows of a key that start between from and to, both included, by start. Their bytes are valid
+// until the next call. A store that is read by time only looks at the windows of all keys for that.
+func (s *Store) WindowsOf(found []WindowEntry, key []byte, from, to int64) ([]WindowEntry, error) {
+	return s.windowsOf(found, windowQuery{key: key, from: from, to: to, expired: s.cached})
 }
 
-func (s *Store) query(q windowQuery) iter.Seq2[WindowEntry, error] {
+func (s *Store) windows(q windowQuery) iter.Seq2[WindowEntry, error] {
 	return func(yield func(WindowEntry, error) bool) {
-		s.counts.now.Scans++
-		found, err := q.run()
-		if err != nil {
+		q.Store = s
+		if err := q.run(); err != nil {
 			yield(WindowEntry{}, err)
 			return
 		}
-		for _, e := range found {
+		for _, e := range q.found {
 			if !yield(e, nil) {
 				return
 			}
@@ -43,98 +44,174 @@ func (s *Store) query(q windowQuery) iter.Seq2[WindowEntry, error] {
 	}
 }
 
-// windowQuery gathers windows: those of the engine, unless the map has another value, and those of the map that the
-// engine does not have yet.
-type windowQuery struct {
-	*Store
-	one      bool // only those of key
-	key      []byte
-	from, to int64
-	found    []WindowEntry
-	buf      []byte
+func (s *Store) windowsOf(found []WindowEntry, asked windowQuery) ([]WindowEntry, error) {
+	q := &s.query
+	q.Store, q.one, q.found, q.rows = s, true, found, q.rows[:0]
+	q.key, q.from, q.to, q.expired = asked.key, asked.from, asked.to, asked.expired
+	err := q.run()
+	found, q.found = q.found, nil
+	return found, err
 }
 
-func (q windowQuery) run() ([]WindowEntry, error) {
+// windowQuery gathers windows or sessions: those of the engine, unless the map has another value, and those of the map
+// that the engine does not have yet.
+type windowQuery struct {
+	*Store
+	one      bool // only those of key; of sessions those that end at from or later and start at to or earlier
+	key      []byte
+	from, to int64 // of their times, both included
+	expired  bool  // also those older than the retention, as long as their segment is kept
+	found    []WindowEntry
+
+	// What follows is memory, which the next query uses again.
+	rows        []byte // what the entries that are found refer to
+	changes     []*entry
+	lo, hi, end []byte
+	mapped, at  []byte // keys of the map and of the engine
+	past        []byte // the key that ended a visit
+}
+
+func (q *windowQuery) run() error {
+	q.counts.now.Scans++
+	q.from = max(0, q.from)
 	if q.from > q.to {
-		return nil, nil
+		return nil
 	}
 	if err := q.apply(); err != nil {
-		return nil, err
+		return err
 	}
-	scan := q.scan
+	from := max(q.from, q.oldest())
+	if q.expired {
+		from = max(q.from, q.liveSegment()*q.interval)
+	}
+	scan := q.scanTimes
 	if q.one && !q.timeFirst {
-		scan = q.scanSegments
+		scan = q.scanKey
 	}
-	if from := max(q.from, q.oldest()); from <= q.to {
-		if err := scan(from); err != nil {
-			return nil, err
+	if last := q.last(); from <= last {
+		if err := scan(from, last); err != nil {
+			return err
 		}
 	}
-	for _, e := range q.changed(q.bounds()) {
-		k := []byte(e.key)
-		if e.dirty() || !q.hides(k) {
+	lo, hi := q.bounds()
+	q.changes = q.appendChanged(q.changes[:0], lo, hi)
+	for _, e := range q.changes {
+		if k := e.keyBytes(); e.dirty() || !q.skips(k) {
 			q.add(k, e.value())
 		}
 	}
-	slices.SortFunc(q.found, func(a, b WindowEntry) int {
-		return cmp.Or(cmp.Compare(a.Start, b.Start), bytes.Compare(a.Key, b.Key))
-	})
-	return q.found, nil
+	clear(q.changes)
+	if len(q.found) > 1 {
+		slices.SortFunc(q.found, q.compareEntries)
+	}
+	return nil
 }
 
-// bounds returns the range of the map's keys, in the order of the engine, in which all that is asked for lies.
+// last is the latest time that can be asked for.
+func (q *windowQuery) last() int64 {
+	if q.one && q.session {
+		return math.MaxInt64
+	}
+	return q.to
+}
+
+func (q *windowQuery) compareEntries(a, b WindowEntry) int {
+	starts, keys := cmp.Compare(a.Start, b.Start), bytes.Compare(a.Key, b.Key)
+	if q.session && !q.onDisk {
+		starts, keys = keys, starts
+	}
+	return cmp.Or(cmp.Compare(a.End, b.End), starts, keys)
+}
+
+// bounds returns the range of the map's keys, in the order of the map, in which all that is asked for lies.
 func (q *windowQuery) bounds() (lo, hi []byte) {
+	key := q.key
 	switch {
 	case q.timeFirst:
-		return appendWindowKey(nil, nil, q.from), binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, uint64(q.to)+1), 0)
-	case q.one:
-		return appendWindowKey(nil, q.key, q.from), binary.BigEndian.AppendUint64(bytes.Clone(q.key), uint64(q.to)+1)
+		key = nil
+	case !q.one:
+		return nil, nil
 	}
-	return nil, nil
+	q.lo = binary.BigEndian.AppendUint64(append(q.lo[:0], key...), uint64(q.from))
+	q.hi = binary.BigEndian.AppendUint64(append(q.hi[:0], key...), uint64(q.last())+1)
+	if q.timeFirst { // they are compared as whole keys
+		q.lo, q.hi = append(q.lo, 0, 0, 0, 0), append(q.hi, 0, 0, 0, 0)
+	}
+	return q.lo, q.hi
 }
 
-// scan adds the windows of the engine in one go.
-func (q *windowQuery) scan(from int64) error {
-	lo, hi := q.windowBounds(from, q.to)
+// scanKey adds what the engine has of one key. It jumps from one segment that there is to the next.
+func (q *windowQuery) scanKey(from, last int64) error {
+	q.end = binary.BigEndian.AppendUint64(append(q.end[:0], dataPrefix), uint64(last/q.interval)+1)
+	for segment := from / q.interval; segment <= last/q.interval; {
+		q.lo = appendSegmentKey(q.lo[:0], segment, q.key, uint64(from))
+		q.hi = appendSegmentKey(q.hi[:0], segment, q.key, uint64(last)+1)
+		q.past = q.past[:0]
+		if err := q.engine.visit(q.lo, q.end, q); err != nil {
+			return err
+		}
+		if len(q.past) == 0 {
+			return nil
+		}
+		segment = max(segment+1, segmentOf(q.past))
+	}
+	return nil
+}
+
+// visited adds an entry of the key, and ends the visit behind the last.
+func (q *windowQuery) visited(key, value []byte) (more bool, err error) {
+	if bytes.Compare(key, q.hi) >= 0 {
+		q.past = append(q.past, key...)
+		return false, nil
+	}
+	return true, q.addPair(key, value)
+}
+
+// scanTimes adds what the engine has of some times, of all keys, by the index where there is one.
+func (q *windowQuery) scanTimes(from, last int64) error {
+	lo, hi := q.timeBounds(from, last)
 	for p, err := range q.engine.scan(lo, hi) {
 		if err != nil {
 			return err
 		}
-		if err := q.addPair(p); err != nil {
+		value := p.value
+		if q.indexed {
+			q.mapped = q.mapKey(q.mapped[:0], p.key)
+			q.at = q.engineKey(q.at[:0], q.mapped)
+			v, ok, err := q.engine.get(q.at, nil)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				return &CorruptError{q.Dir, fmt.Errorf("the index has key %x, which is not there", q.mapped)}
+			}
+			value = v
+		}
+		if err := q.addPair(p.key, value); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// scanSegments adds the windows that the engine has of one key. It jumps from one segment that there is to the next.
-func (q *windowQuery) scanSegments(from int64) error {
-	_, end := q.windowBounds(from, q.to)
-	for segment, last := from/q.interval, q.to/q.interval; segment <= last; {
-		lo := segmentKey(segment, q.key, uint64(from))
-		hi := segmentKey(segment, q.key, uint64(q.to)+1)
-		next := last + 1
-		for p, err := range q.engine.scan(lo, end) {
-			if err != nil {
-				return err
-			}
-			if bytes.Compare(p.key, hi) >= 0 {
-				next = max(segment+1, segmentOf(p.key))
-				break
-			}
-			if err := q.addPair(p); err != nil {
-				return err
-			}
-		}
-		segment = next
+// timeBounds returns the range of the engine's keys, or of its index, in which the windows of some times lie.
+func (w *windowed) timeBounds(from, last int64) (lo, hi []byte) {
+	prefix := byte(dataPrefix)
+	if w.indexed {
+		prefix = indexPrefix
 	}
-	return nil
+	lo = binary.BigEndian.AppendUint64([]byte{prefix}, uint64(from/w.interval))
+	if w.timeFirst || w.indexed {
+		hi = binary.BigEndian.AppendUint64([]byte{prefix}, uint64(last/w.interval))
+		return binary.BigEndian.AppendUint64(lo, uint64(from)), binary.BigEndian.AppendUint64(hi, uint64(last)+1)
+	}
+	return lo, binary.BigEndian.AppendUint64([]byte{prefix}, uint64(last/w.interval)+1)
 }
 
-// segmentKey returns the key of the engine for a window of a store that is read by key, without the sequence number.
-func segmentKey(segment int64, key []byte, start uint64) []byte {
-	b := binary.BigEndian.AppendUint64([]byte{dataPrefix}, uint64(segment))
-	return binary.BigEndian.AppendUint64(append(b, key...), start)
+// appendSegmentKey appends the key of the engine for a key and a time in a store that is read by key.
+func appendSegmentKey(dst []byte, segment int64, key []byte, time uint64) []byte {
+	dst = binary.BigEndian.AppendUint64(append(dst, dataPrefix), uint64(segment))
+	return binary.BigEndian.AppendUint64(append(dst, key...), time)
 }
 
 // segmentOf returns the segment of a key of the engine; of one that has none, 0.
@@ -145,34 +222,57 @@ func segmentOf(key []byte) int64 {
 	return int64(binary.BigEndian.Uint64(key[1:]))
 }
 
-// addPair adds an entry of the engine.
-func (q *windowQuery) addPair(p pair) error {
-	q.buf = q.mapKey(q.buf[:0], p.key)
-	if e := q.entries[string(q.buf)]; e != nil && e.at.changed() || q.hides(q.buf) {
+// skips says whether a window is too old to be returned.
+func (q *windowQuery) skips(key []byte) bool {
+	if q.expired {
+		return q.time(key)/q.interval < q.liveSegment()
+	}
+	return q.hides(key)
+}
+
+// addPair adds an entry of the engine, or of its index, with its value.
+func (q *windowQuery) addPair(key, value []byte) error {
+	q.mapped = q.mapKey(q.mapped[:0], key)
+	if e := q.entries[string(q.mapped)]; e != nil && e.at.changed() || q.skips(q.mapped) {
 		return nil
 	}
-	v, err := q.decode(p.value)
+	v, err := q.decode(value)
 	if err != nil {
 		return err
 	}
-	q.add(q.buf, v)
+	q.add(q.mapped, v)
 	return nil
 }
 
 func (q *windowQuery) add(key []byte, v Value) {
-	k, start := SplitWindowKey(key)
-	if start < q.from || start > q.to || v.Bytes == nil || q.one && !bytes.Equal(k, q.key) {
+	if v.Bytes == nil {
 		return
 	}
-	q.found = append(q.found, WindowEntry{bytes.Clone(k), start, Value{append([]byte{}, v.Bytes...), v.Timestamp}})
+	var w WindowEntry
+	time := q.time(key)
+	if q.session {
+		w.Key, w.Start, w.End = SplitSessionKey(key)
+	} else {
+		w.Key, w.Start = SplitWindowKey(key)
+	}
+	switch {
+	case q.one && !bytes.Equal(w.Key, q.key), time < q.from, time > q.last(), q.one && q.session && w.Start > q.to:
+		return
+	case q.one:
+		w.Key = q.key
+	default:
+		w.Key = q.copy(w.Key)
+	}
+	w.Value = Value{q.copy(v.Bytes), v.Timestamp}
+	q.found = append(q.found, w)
 }
 
-// windowBounds returns the range of the engine's keys in which the windows of a span of starts lie.
-func (w *windowed) windowBounds(from, to int64) (lo, hi []byte) {
-	lo = binary.BigEndian.AppendUint64([]byte{dataPrefix}, uint64(from/w.interval))
-	if w.timeFirst {
-		hi = binary.BigEndian.AppendUint64([]byte{dataPrefix}, uint64(to/w.interval))
-		return binary.BigEndian.AppendUint64(lo, uint64(from)), binary.BigEndian.AppendUint64(hi, uint64(to)+1)
+// copy copies bytes, into as few allocations as it can. What it returns is not nil.
+func (q *windowQuery) copy(b []byte) []byte {
+	if q.rows == nil || cap(q.rows)-len(q.rows) < len(b) {
+		q.rows = make([]byte, 0, max(1<<10, 2*cap(q.rows), len(b)))
 	}
-	return lo, binary.BigEndian.AppendUint64([]byte{dataPrefix}, uint64(to/w.interval)+1)
+	n := len(q.rows)
+	q.rows = append(q.rows, b...)
+	return q.rows[n:len(q.rows):len(q.rows)]
 }

@@ -42,13 +42,10 @@ func (t *Task) Partitions(topic string) (int32, error) {
 // Input returns the record in process.
 func (t *Task) Input() *topology.Record { return t.current }
 
-// Within runs f as if origin were in process.
-func (t *Task) Within(origin *topology.Record, f func() error) error {
-	before := t.current
-	t.current = origin
-	err := f()
-	t.current = before // not deferred: if f panics it is origin that was in process
-	return err
+// Become puts another record in process, and returns the one that was.
+func (t *Task) Become(origin *topology.Record) (before *topology.Record) {
+	before, t.current = t.current, origin
+	return before
 }
 
 // Send hands a record to the output.

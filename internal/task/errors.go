@@ -136,6 +136,9 @@ func (t *Task) Unwritten(node string, out *topology.Record, err error) error {
 
 // refused says whether a record cannot be written because of itself.
 func refused(err error) bool {
+	if err == nil {
+		return false
+	}
 	var r interface{ RecordRefused() }
 	return errors.As(err, &r)
 }

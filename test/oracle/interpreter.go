@@ -56,6 +56,8 @@ func (b *interpreter) make(s *Step) (any, error) {
 			return aTable[optString, optLong]{b.b.Table(s.Topic, strings_, longs, opts...)}, nil
 		}
 		return aTable[optString, optString]{b.b.Table(s.Topic, strings_, strings_, opts...)}, nil
+	case "cogroup":
+		return b.cogroup(s)
 	}
 	switch from := b.made[s.From].(type) {
 	case stage:
@@ -68,6 +70,10 @@ func (b *interpreter) make(s *Step) (any, error) {
 		return timeWindowed(from, s)
 	case *streams.TimeWindowed[optString, optLong]:
 		return timeWindowed(from, s)
+	case *streams.SessionWindowed[optString, optString]:
+		return sessionWindowed(from, s)
+	case *streams.SessionWindowed[optString, optLong]:
+		return sessionWindowed(from, s)
 	case *streams.GroupedTable[optString, optString]:
 		return groupedTable(from, s)
 	case *streams.GroupedTable[optString, optLong]:
@@ -246,6 +252,8 @@ func (f aTable[K, V]) apply(b *interpreter, s *Step) (any, error) {
 		return tableMapValues[K, V, optString](f, s, opts), nil
 	case "toStream":
 		return aStream[K, V]{f.ToStream(s.as()...)}, nil
+	case "suppress":
+		return suppress(f.Table, s), nil
 	case "groupBy":
 		return f.GroupBy(func(k K, v V) (optString, V) { return keyOf[K, V](s.Fn)(k, v), v }, s.as()...), nil
 	}
@@ -290,44 +298,6 @@ func adder[V, A any](fn string) func(optString, V, A) A {
 
 // longTable shows the nulls of a table of counts.
 func longTable[K any](t *streams.Table[K, int64]) any { return aTable[K, optLong]{t.ShowNulls()} }
-
-func windowedBy[V any](g *streams.Grouped[optString, V], s *Step) (any, error) {
-	if s.Kind != "tumbling" && s.Kind != "hopping" {
-		return nil, fmt.Errorf("%w: %s windows", ErrUnsupported, s.Kind)
-	}
-	ms := func(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
-	w := streams.Tumbling(ms(s.SizeMs))
-	if s.AdvanceMs != 0 {
-		w = streams.Hopping(ms(s.SizeMs), ms(s.AdvanceMs))
-	}
-	if s.GraceMs != nil {
-		w = w.Grace(ms(*s.GraceMs))
-	}
-	windows := g.WindowedBy(w)
-	if s.Emit == "close" {
-		windows = windows.EmitOnClose()
-	}
-	return windows, nil
-}
-
-func timeWindowed[V any](w *streams.TimeWindowed[optString, V], s *Step) (any, error) {
-	opts, err := s.store()
-	if err != nil {
-		return nil, err
-	}
-	switch s.Op {
-	case "count":
-		return longTable(w.Count(opts...)), nil
-	case "reduce":
-		return aTable[windowed, V]{w.Reduce(reducer[V](s.Fn), opts...)}, nil
-	case "aggregate":
-		if s.Fn == "sum" {
-			return aTable[windowed, optLong]{w.Aggregate(initial[optLong](s.Fn), adder[V, optLong](s.Fn), opts...)}, nil
-		}
-		return aTable[windowed, optString]{w.Aggregate(initial[optString](s.Fn), adder[V, optString](s.Fn), opts...)}, nil
-	}
-	return nil, fmt.Errorf("%w: %s", ErrUnsupported, s.Op)
-}
 
 func groupedTable[V any](g *streams.GroupedTable[optString, V], s *Step) (any, error) {
 	opts, err := s.store()
