@@ -75,13 +75,10 @@ func (s *Store) Persist() error {
 	return s.apply()
 }
 
-// apply moves what is staged into the engine, in one batch with the position after it, and drops what is expired. Where
-// much is restored it only begins to, see [Store.ingest].
+// apply moves what is staged into the engine, in one batch with the position after it, and drops what is expired.
 func (s *Store) apply() error {
-	if s.restoring && s.stage.size() >= ingestBytes {
-		if begun, err := s.ingest(); begun || err != nil {
-			return err
-		}
+	if begun, err := s.beginApply(); begun || err != nil {
+		return errors.Join(err, s.ingested())
 	}
 	if err := s.ingested(); err != nil {
 		return err
@@ -99,6 +96,15 @@ func (s *Store) apply() error {
 	s.stage.clear(s.restoring)
 	s.position = s.next
 	return nil
+}
+
+// beginApply begins to move what is restored into the engine, if it is much, see [Store.ingest]. Until that has ended it
+// cannot be read.
+func (s *Store) beginApply() (begun bool, err error) {
+	if !s.restoring || s.stage.size() < ingestBytes {
+		return false, nil
+	}
+	return s.ingest()
 }
 
 func (s *Store) fillBatch() (batch, error) {
@@ -159,6 +165,9 @@ func (s *Store) Restore(records []topology.Record, next int64) error {
 	// Three quarters of what may be gathered at a time: the stage before may still be on its way.
 	if s.stage.size() < 3*s.Resources.limits.Overlay/(4*s.Resources.restoring.Load()) && time.Since(s.since) < settleAfter {
 		return nil
+	}
+	if begun, err := s.beginApply(); begun || err != nil {
+		return err
 	}
 	return s.apply()
 }

@@ -782,3 +782,24 @@ func FuzzDecodeValue(f *testing.F) {
 		}
 	})
 }
+
+// What was restored is there as soon as the restore is done, however much it was.
+func TestRestoreDoneIsReadable(t *testing.T) {
+	for range 5 {
+		s, _ := events(t, onDisk(state.Spec{Name: "counts", Timestamped: true}), Limits{})
+		var records []topology.Record
+		for n := range 40_000 { // more than is written as a batch
+			records = append(records, topology.Record{Key: fmt.Appendf(nil, "key-%06d", n), Value: []byte("a value of some bytes"), Offset: int64(n)})
+		}
+		check(t, s.Restore(records, int64(len(records))))
+		check(t, s.RestoreDone())
+		for _, n := range []int{0, 20_000, 39_999} {
+			if v, err := s.Get(fmt.Appendf(nil, "key-%06d", n)); err != nil || v.Bytes == nil {
+				t.Fatalf("key %d is not there: %v, %v", n, v, err)
+			}
+		}
+		if next, ok := s.Position(); !ok || next != int64(len(records)) {
+			t.Errorf("the position is %d, %v", next, ok)
+		}
+	}
+}
