@@ -58,7 +58,8 @@ func TestMetrics(t *testing.T) {
 	awaitRecords(t, c, "out", "all counts", each(10, 6))
 	eventually(t, "the metrics to have it all", func() bool {
 		m := a.scrape()
-		return m[`task_process_total{task="1_0"}`] == 60 && m[`state_put_total{store="counts",task="1_0"}`] == 60
+		return m[`task_process_total{task="1_0"}`] == 60 && m[`state_put_total{store="counts",task="1_0"}`] == 60 &&
+			m[`thread_commit_latency_seconds_count{thread="1"}`] > 0 && m[`thread_blocked_time_seconds_total{thread="1"}`] > 0
 	})
 	m := a.scrape()
 	for name, want := range map[string]float64{
