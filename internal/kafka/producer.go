@@ -59,6 +59,7 @@ type session struct {
 	open    bool // a transaction is
 
 	introduced chan struct{} // where it is not nil, closed when the broker knows the client, or that has failed
+	unknown    error         // why the broker does not know it; set before introduced is closed
 
 	batchMax func(topic string) int32
 	known    map[uint64]suspect // refused in sessions before

@@ -90,6 +90,10 @@ func (p *Producer) awaitIntroduction() error {
 	defer late.Stop()
 	select {
 	case <-p.introduced:
+		if p.unknown != nil {
+			p.fail(fmt.Errorf("kafka: transactional id %q: %w", p.pc.TransactionalID, p.unknown))
+			return *p.failed.Load()
+		}
 		return nil
 	case <-late.C:
 		p.fail(fmt.Errorf("kafka: transactional id %q: the coordinator of transactions did not answer within %v", p.pc.TransactionalID, p.timeout))
@@ -172,7 +176,7 @@ func (p *Producer) Reset() error {
 	p.resets.Go(func() {
 		old.client.Close()
 		if p.transactional() {
-			_, _, _ = next.client.ProducerID(next.ctx) // an error comes again with the first record
+			_, _, next.unknown = next.client.ProducerID(next.ctx)
 			close(next.introduced)
 		}
 	})
