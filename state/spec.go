@@ -73,6 +73,9 @@ type Spec struct {
 	Retention   time.Duration
 	TimeFirst   bool
 	TimeIndexed bool
+
+	// Duplicates keeps all values of a key and window, each with a number of its own, as joins of streams need it.
+	Duplicates bool
 }
 
 // SegmentInterval is the span of event time that one segment of a window store holds: half the retention, at least one

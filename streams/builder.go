@@ -34,13 +34,13 @@ func NewBuilder() *Builder { return &Builder{root: &step{name: "root", priority:
 // A BuildOption changes how Build makes a topology.
 type BuildOption func(*buildOptions)
 
-type buildOptions struct{ reuseSources, mergeRepartitions bool }
+type buildOptions struct{ reuseSources, mergeRepartitions, selfJoins bool }
 
 // Optimize lets Build rewrite the program (Java: topology.optimization=all): the input topics of tables serve as their
-// changelogs, and several repartitions behind one change of key become one. It changes names of internal topics, so
-// that switching it on or off needs a reset of the application.
+// changelogs, several repartitions behind one change of key become one, and a stream that is joined with itself is kept
+// once. It changes names of internal topics, so that switching it on or off needs a reset of the application.
 func Optimize() BuildOption {
-	return func(o *buildOptions) { o.reuseSources, o.mergeRepartitions = true, true }
+	return func(o *buildOptions) { o.reuseSources, o.mergeRepartitions, o.selfJoins = true, true, true }
 }
 
 // Build checks the program and returns its topology, or all errors joined. A Builder builds once.
@@ -61,6 +61,9 @@ func (b *Builder) Build(opts ...BuildOption) (*topology.Topology, error) {
 	}
 	if o.mergeRepartitions {
 		b.mergeRepartitions()
+	}
+	if o.selfJoins {
+		b.joinOnce()
 	}
 	b.dropNullKeys()
 	var t topology.Builder

@@ -57,6 +57,36 @@ func TestBuildSaysWhatIsWrong(t *testing.T) {
 			lines(b)
 			b.Table("lines", str, str)
 		}, []string{`topic "lines" is read by source`}},
+		"sessions without gap": {func(b *streams.Builder) { words(b).Sessions(streams.Gap(0)).Count() }, []string{"gap 0s", "at least 1ms"}},
+		"sessions of negative grace": {func(b *streams.Builder) {
+			words(b).Sessions(streams.Gap(time.Second).Grace(-1 * time.Second)).Count()
+		}, []string{"grace period -1s", "cannot be negative"}},
+		"sessions kept too short": {func(b *streams.Builder) {
+			words(b).Sessions(streams.Gap(time.Minute)).Count(streams.Retention(time.Second))
+		}, []string{"Count keeps windows for 1s", "1m0s"}},
+		"sliding windows of 0":     {func(b *streams.Builder) { words(b).Sliding(streams.Apart(0)).Count() }, []string{"difference 0s", "at least 1ms"}},
+		"sliding windows in parts": {func(b *streams.Builder) { words(b).Sliding(streams.Apart(time.Nanosecond)).Count() }, []string{"whole milliseconds"}},
+		"unlimited before 1970":    {func(b *streams.Builder) { words(b).Unlimited(time.UnixMilli(-1)).Count() }, []string{"1970 or later"}},
+		"unlimited on close":       {func(b *streams.Builder) { words(b).Unlimited(time.UnixMilli(0)).EmitOnClose().Count() }, []string{"never close"}},
+		"final without windows":    {func(b *streams.Builder) { words(b).Count().Final() }, []string{"Final waits for windows to close", "not windowed"}},
+		"a buffer for nothing": {func(b *streams.Builder) {
+			words(b).Count().Suppress(streams.UntilTimeLimit(time.Second).MaxRecords(0))
+		}, []string{"0 records", "at least 1"}},
+		"a join of windows that end before they begin": {func(b *streams.Builder) {
+			lines(b).Join(lines(b), streams.Within(time.Second).Before(-2*time.Second), concat)
+		}, []string{"Join", "-2s before", "which is earlier"}},
+		"a join of negative grace": {func(b *streams.Builder) {
+			lines(b).LeftJoin(lines(b), streams.Within(time.Second).Grace(-1), func(a string, _ streams.Opt[string]) string { return a })
+		}, []string{"LeftJoin", "whole milliseconds"}},
+		"a join with another program": {func(b *streams.Builder) {
+			lines(b).Join(lines(streams.NewBuilder()), streams.Within(time.Second), concat)
+		}, []string{"Join takes a stream of the same Builder"}},
+		"a table join with another program": {func(b *streams.Builder) {
+			b.Table("t", str, str).Join(streams.NewBuilder().Table("t", str, str), concat)
+		}, []string{"Join takes a table of the same Builder"}},
+		"a cogroup with another program": {func(b *streams.Builder) {
+			words(b).Cogroup(func(_, v, a string) string { return a + v }).And(words(streams.NewBuilder()), func(_, v, a string) string { return a + v })
+		}, []string{"And takes a group of the same Builder"}},
 		"windows of size 0":        {func(b *streams.Builder) { words(b).WindowedBy(streams.Tumbling(0)).Count() }, []string{"size 0s", "at least 1ms"}},
 		"negative windows":         {func(b *streams.Builder) { words(b).WindowedBy(streams.Tumbling(-time.Second)).Count() }, []string{"size -1s"}},
 		"negative grace":           {func(b *streams.Builder) { words(b).WindowedBy(streams.Tumbling(1e9).Grace(-1e9)).Count() }, []string{"grace period -1s", "negative"}},

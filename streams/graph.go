@@ -27,6 +27,7 @@ type step struct {
 	// grace is how long after their end the windows of an aggregation close, in milliseconds; nil: it has none.
 	grace *int64
 
+	selfJoin    *selfJoin    // of a join of streams of one type
 	source      *source      // of a stream's source
 	repartition *repartition // of a repartition
 	reuse       func()       // of a table's source: make its topic serve as changelog
@@ -36,6 +37,12 @@ type step struct {
 
 	write   func(t *topology.Builder, parents []string)
 	written bool
+}
+
+// selfJoin is what makes a join of a stream with itself one node.
+type selfJoin struct {
+	this, other *step // that keep the records of the sides
+	chosen      bool
 }
 
 // source is what makes two sources of the same topics one.

@@ -57,7 +57,9 @@ func joinTable[K, V, T, R any](s *Stream[K, V], table *Table[K, T], verb string,
 		return &Stream[K, R]{b: b, step: s.step, name: s.name, key: s.key, sources: s.sources}
 	}
 	if s.repartition {
-		s = s.repartitionFor(verb, o)
+		key := serdeFor(b, given(b, verb, o.key, s.key), "key", "streams.WithKey")
+		value := serdeFor(b, given(b, verb, o.value, s.value), "value", "streams.WithValue")
+		s = s.repartitionAs(orElse(o.name, s.name), key, value)
 	}
 	prefix := "KSTREAM-JOIN-"
 	if left {
@@ -70,23 +72,18 @@ func joinTable[K, V, T, R any](s *Stream[K, V], table *Table[K, T], verb string,
 	make := node.StreamTableJoin(name, table.getter(), left, join)
 	st := b.add(s.step, &step{name: name, keepsNullKeys: left, write: func(t *topology.Builder, parents []string) {
 		t.AddProcessor(name, make, parents...)
-		for _, store := range stores {
-			t.Connect(name, store)
-		}
+		connect(t, name, stores)
 	}})
 	j := made(s, st, s.key, serde.Serde[R](nil), false)
 	j.sources = sources
 	return j
 }
 
-// repartitionFor repartitions a stream for a join.
-func (s *Stream[K, V]) repartitionFor(verb string, o *settings) *Stream[K, V] {
-	prefix := o.name
-	if prefix == "" {
-		prefix = s.name
+// repartitionAs repartitions a stream for a join. Joins that name nothing share one repartition.
+func (s *Stream[K, V]) repartitionAs(prefix string, key serde.Serde[K], value serde.Serde[V]) *Stream[K, V] {
+	fresh := newRepartition(s.b, prefix, key, value, 0, true) // uses up names even where it is not needed
+	if s.repeated == nil || prefix != s.name {
+		s.repeated = s.b.add(s.step, fresh)
 	}
-	key := serdeFor(s.b, given(s.b, verb, o.key, s.key), "key", "streams.WithKey")
-	value := serdeFor(s.b, given(s.b, verb, o.value, s.value), "value", "streams.WithValue")
-	st := s.b.add(s.step, newRepartition(s.b, prefix, key, value, 0, true))
-	return &Stream[K, V]{b: s.b, step: st, name: st.name, key: key, value: value, sources: []string{st.name}}
+	return &Stream[K, V]{b: s.b, step: s.repeated, name: s.repeated.name, key: key, value: value, sources: []string{s.repeated.name}}
 }

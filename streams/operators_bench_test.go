@@ -55,6 +55,17 @@ var operators = []struct {
 	{"table filter", func(in *streams.Stream[string, int64]) {
 		in.ToTable(streams.As("kept")).Filter(func(_ string, v int64) bool { return v%3 > 0 }, streams.As("kept-too")).ToStream().To("out")
 	}},
+	{"stream-stream join", func(in *streams.Stream[string, int64]) {
+		odd := in.Filter(func(_ string, v int64) bool { return v%2 > 0 })
+		in.Join(odd, streams.Within(50*time.Millisecond), sum).To("out")
+	}},
+	{"stream-stream outer join", func(in *streams.Stream[string, int64]) {
+		odd := in.Filter(func(_ string, v int64) bool { return v%2 > 0 })
+		in.OuterJoin(odd, streams.Within(50*time.Millisecond), func(a, b streams.Opt[int64]) int64 { return a.Or(0) + b.Or(0) }).To("out")
+	}},
+	{"table-table join", func(in *streams.Stream[string, int64]) {
+		in.ToTable().Join(in.MapValues(func(v int64) int64 { return 2 * v }).ToTable(), sum).ToStream().To("out")
+	}},
 	{"stream-table join", func(in *streams.Stream[string, int64]) {
 		in.JoinTable(in.ToTable(streams.As("kept")), sum).To("out")
 	}},

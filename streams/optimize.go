@@ -88,6 +88,25 @@ func (b *Builder) mergeRepartitions() {
 	}
 }
 
+// joinOnce lets joins of a stream with itself do with one store (single.store.self.join).
+func (b *Builder) joinOnce() {
+	seen := map[*step]bool{}
+	var visit func(s *step)
+	visit = func(s *step) {
+		seen[s] = true
+		if j := s.selfJoin; j != nil && len(s.parents) == 1 {
+			j.chosen = true
+			j.other.notUnder(s.parents[0])
+		}
+		for _, c := range slices.Clone(s.children) {
+			if !seen[c] {
+				visit(c)
+			}
+		}
+	}
+	visit(b.root)
+}
+
 // moveToMerges lets a merge stand for the changes of key above it whose repartitions all lie below the merge.
 func (b *Builder) moveToMerges() {
 	var gone []*step

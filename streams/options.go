@@ -27,11 +27,12 @@ const (
 	keyOption
 	valueOption
 	timeOption
+	otherOption
 )
 
 var optionNames = map[optionKind]string{
 	nameOption: "As", nodeNameOption: "Named", storeOption: "a store option", retentionOption: "Retention",
-	partitionsOption: "Partitions", keyOption: "WithKey", valueOption: "WithValue", timeOption: "a timestamp option",
+	partitionsOption: "Partitions", keyOption: "WithKey", valueOption: "WithValue", otherOption: "WithOther", timeOption: "a timestamp option",
 }
 
 // settings are what the options of one call say.
@@ -46,6 +47,7 @@ type settings struct {
 	retention  *time.Duration
 	partitions *int
 	key, value any // serdes
+	other      any // that of the other stream's values
 	extract    any // a node.Extractor
 }
 
@@ -129,6 +131,11 @@ func WithKey[K any](key serde.Serde[K]) Option {
 // WithValue sets the serde of the values that a verb makes or stores.
 func WithValue[V any](value serde.Serde[V]) Option {
 	return Option{valueOption, func(s *settings) { s.value = value }}
+}
+
+// WithOther sets the serde of the values of the other stream of a join.
+func WithOther[V any](value serde.Serde[V]) Option {
+	return Option{otherOption, func(s *settings) { s.other = value }}
 }
 
 // given returns the serde of an option, or fallback.

@@ -26,8 +26,6 @@ const unwritten = "this verb has a shape only"
 type (
 	globalTable[K, V any] struct{}
 
-	joinWindows struct{}
-
 	recordPlace struct {
 		Topic     string
 		Partition int32
@@ -70,15 +68,6 @@ func (s *Stream[K, V]) Process[K2, V2 any](_ func() processor[K, V, K2, V2], _ .
 func (s *Stream[K, V]) ProcessValues[V2 any](_ func() processor[K, V, K, V2], _ ...Option) *Stream[K, V2] {
 	panic(unwritten)
 }
-func (s *Stream[K, V]) Join[V2, R any](_ *Stream[K, V2], _ joinWindows, _ func(V, V2) R, _ ...Option) *Stream[K, R] {
-	panic(unwritten)
-}
-func (s *Stream[K, V]) LeftJoin[V2, R any, O OptValue[V2]](_ *Stream[K, V2], _ joinWindows, _ func(V, O) R, _ ...Option) *Stream[K, R] {
-	panic(unwritten)
-}
-func (s *Stream[K, V]) OuterJoin[V2, R any, O OptValue[V], O2 OptValue[V2]](_ *Stream[K, V2], _ joinWindows, _ func(O, O2) R, _ ...Option) *Stream[K, R] {
-	panic(unwritten)
-}
 func (s *Stream[K, V]) JoinGlobal[GK, GV, R any](_ *globalTable[GK, GV], _ func(K, V) GK, _ func(V, GV) R, _ ...Option) *Stream[K, R] {
 	panic(unwritten)
 }
@@ -87,15 +76,6 @@ func (s *Stream[K, V]) LeftJoinGlobal[GK, GV, R any, O OptValue[GV]](_ *globalTa
 }
 
 func (t *Table[K, V]) TransformValues[V2 any](_ func() processor[K, V, K, V2], _ ...Option) *Table[K, V2] {
-	panic(unwritten)
-}
-func (t *Table[K, V]) Join[V2, R any](_ *Table[K, V2], _ func(V, V2) R, _ ...Option) *Table[K, R] {
-	panic(unwritten)
-}
-func (t *Table[K, V]) LeftJoin[V2, R any, O OptValue[V2]](_ *Table[K, V2], _ func(V, O) R, _ ...Option) *Table[K, R] {
-	panic(unwritten)
-}
-func (t *Table[K, V]) OuterJoin[V2, R any, O OptValue[V], O2 OptValue[V2]](_ *Table[K, V2], _ func(O, O2) R, _ ...Option) *Table[K, R] {
 	panic(unwritten)
 }
 func (t *Table[K, V]) JoinOn[FK, V2, R any](_ *Table[FK, V2], _ func(K, V) FK, _ func(V, V2) R, _ ...Option) *Table[K, R] {
@@ -117,9 +97,9 @@ func shape(b *Builder) {
 	processed := s.Process(func() processor[string, string, int64, []string] { return nil }).
 		ProcessValues(func() processor[int64, []string, int64, string] { return nil }).
 		SelectKey(func(_ int64, v string) string { return v })
-	joined := s.Join(processed, joinWindows{}, func(a, b string) int64 { return int64(len(a + b)) })
-	left := joined.LeftJoin(s, joinWindows{}, func(n int64, o Opt[string]) string { return o.Or("") })
-	outer := left.OuterJoin(joined, joinWindows{}, func(a Opt[string], b Opt[int64]) string { return a.Or("") })
+	joined := s.Join(processed, Within(time.Minute), func(a, b string) int64 { return int64(len(a + b)) })
+	left := joined.LeftJoin(s, Within(time.Minute), func(n int64, o Opt[string]) string { return o.Or("") })
+	outer := left.OuterJoin(joined, Within(time.Minute), func(a Opt[string], b Opt[int64]) string { return a.Or("") })
 	looked := outer.JoinGlobal(global, func(_, v string) int64 { return int64(len(v)) }, func(v, g string) string { return v + g }).
 		LeftJoinGlobal(global, func(_, v string) int64 { return int64(len(v)) }, func(v string, g Opt[string]) string { return v + g.Or("") })
 	lists := looked.GroupByKey().Collect() // *Table[string, []string]

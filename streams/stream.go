@@ -35,6 +35,7 @@ type Stream[K, V any] struct {
 
 	sources     []string // the sources that feed it, for co-partitioning
 	repartition bool     // the key was changed: an aggregation or join has to repartition first
+	repeated    *step    // the repartition that joins share
 }
 
 // Topics is what a source reads: the name of a topic, or several.

@@ -28,9 +28,12 @@ type kept struct {
 	store    string // empty: computed from the table above
 	ifNeeded string // the store that a source table gets once somebody needs one
 	sendOld  bool
-	above    *kept  // of a table that is computed
-	buffer   string // of a table that is suppressed: what it holds back
+	above    *kept   // of a table that is computed
+	joined   []*kept // of a join
+	buffer   string  // of a table that is suppressed: what it holds back
 }
+
+func joinedKept(first, second *kept) *kept { return &kept{joined: []*kept{first, second}} }
 
 func newKept(store string) *kept { return &kept{store: store} }
 
@@ -44,6 +47,10 @@ func (k *kept) enableOld(force bool) bool {
 		return true
 	}
 	switch {
+	case k.joined != nil:
+		for _, t := range k.joined {
+			t.enableOld(true)
+		}
 	case k.store != "":
 	case k.ifNeeded != "":
 		if !force {
@@ -65,6 +72,8 @@ func (k *kept) readable() []string {
 	case k.ifNeeded != "":
 		k.store = k.ifNeeded
 		return []string{k.store}
+	case k.joined != nil:
+		return union(k.joined[0].readable(), k.joined[1].readable())
 	case k.buffer != "":
 		return append([]string{k.buffer}, k.above.readable()...)
 	}

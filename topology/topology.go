@@ -64,6 +64,9 @@ type Context interface {
 	// Input is the record that is being processed. It is valid until the next one.
 	Input() *Record
 
+	// Shared returns what nodes of the task have in common under a name; the first that asks makes it.
+	Shared(name string, make func() any) any
+
 	// Become puts another record in process, and returns the one that was, to be put back: what was held back is sent on
 	// in the name of the record that caused it.
 	Become(origin *Record) (before *Record)

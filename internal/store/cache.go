@@ -212,6 +212,9 @@ func (s *Store) flushOne(e *entry) (err error) {
 	e.held = nil
 	defer h.release()
 	if s.flush != nil && e.null && older.Bytes == nil {
+		if s.hides(key) { // it may be there, but below the cache it is too old to be seen
+			s.hold(e)
+		}
 		s.place(e)
 		return nil
 	}

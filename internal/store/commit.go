@@ -192,6 +192,9 @@ func (s *Store) readable(r *topology.Record) error {
 func (s *Store) RestoreDone() error {
 	err := s.apply()
 	s.endRestore()
+	if s.window {
+		s.floor = max(0, s.oldest())
+	}
 	return errors.Join(err, s.engine.settle())
 }
 

@@ -82,6 +82,7 @@ type model struct {
 	position           int64             // -1: none
 	dirty              []dirty           // in the cache, in order
 	observed, atCommit int64
+	floor              int64 // the first time that was read after the last restore
 
 	log     []logged
 	acked   int // the records of log that are committed
@@ -121,14 +122,24 @@ func (m *model) hides(key string) bool {
 	if !m.windowed() || m.observed < 0 {
 		return false
 	}
-	seen := m.observed - m.w.retention + 1 // the first start that is
+	return m.time(key) < m.oldest()
+}
+
+// oldest returns the first time that is read without a cache.
+func (m *model) oldest() int64 {
+	seen := m.observed - m.w.retention + 1
 	if m.spec.Engine == state.Disk && m.spec.Kind == state.Window && (m.spec.TimeFirst || m.spec.TimeIndexed) {
 		seen--
 	}
-	return m.time(key) < seen
+	return seen
 }
 
 func (m *model) liveSegment() int64 { return max(0, m.observed-m.w.retention) / m.w.interval }
+
+// kept says whether a window that is too old is still read through a cache.
+func (m *model) kept(key string) bool {
+	return m.time(key)/m.w.interval >= m.liveSegment() && m.time(key) >= m.floor
+}
 
 // keeps advances the stream time, and says whether a window is written.
 func (m *model) keeps(key string) bool {
@@ -156,7 +167,7 @@ func (m *model) get(key string) string {
 			return visible(d.logged)
 		}
 	}
-	if v, ok := m.below[key]; ok && m.spec.Cached && m.windowed() && m.time(key)/m.w.interval >= m.liveSegment() {
+	if v, ok := m.below[key]; ok && m.spec.Cached && m.windowed() && m.kept(key) {
 		return v // it is too old, but may be in the cache
 	}
 	return m.under(key)
@@ -196,6 +207,9 @@ func (m *model) flush() {
 	for _, d := range changes {
 		older := m.under(d.key)
 		if isNull(d.logged) && older == "-" {
+			if m.hides(d.key) {
+				delete(m.below, d.key)
+			}
 			continue
 		}
 		if !isNull(d.logged) && !m.needOld {
@@ -241,6 +255,9 @@ func (m *model) restore() {
 	}
 	m.expired = nil
 	m.commit()
+	if m.floor = 0; m.windowed() && m.observed >= 0 {
+		m.floor = max(0, m.oldest())
+	}
 }
 
 // driven drives a store and its model, and compares them.
@@ -468,7 +485,7 @@ func (d *driven) scanSessions(keys map[string]string, from, to int64) {
 			continue
 		}
 		seen := d.model.get(k) != "-"
-		kept := seen || d.time(k)/d.w.interval >= d.liveSegment()
+		kept := seen || d.kept(k)
 		shown := fmt.Sprintf("%d-%d %x%s", begin(k), d.time(k), d.plain(k), v)
 		if d.time(k) >= from && d.time(k) <= to && (seen || kept && d.spec.Engine == state.Disk) {
 			all = append(all, shown)

@@ -29,6 +29,9 @@ type windowed struct {
 	committed int64 // observed, as of the last commit
 	dropped   int64 // the segments before this one are gone from the engine
 	windowKey []byte
+	number    uint32 // of the last duplicate
+	numbered  bool
+	floor     int64 // the first time that was read after the restore
 }
 
 const (
@@ -172,13 +175,16 @@ func (w *windowed) hides(key []byte) bool {
 }
 
 // tooOld is hides for a store with a record cache: what is too old, but lies in a segment that is kept, is read, as Java
-// finds it in its cache.
+// finds it in its cache. What was too old after a restore stays so: deletions of such windows are not in the changelog.
 func (s *Store) tooOld(key []byte) bool {
 	if !s.cached || !s.window {
 		return s.hides(key)
 	}
-	return s.time(key)/s.interval < s.liveSegment()
+	return s.time(key) < s.keptFrom()
 }
+
+// keptFrom returns the first time that is read in a store with a record cache.
+func (w *windowed) keptFrom() int64 { return max(w.liveSegment()*w.interval, w.floor) }
 
 // oldest returns the first time that is read.
 func (w *windowed) oldest() int64 {
@@ -224,6 +230,23 @@ func (s *Store) removeExpired() {
 func (s *Store) GetWindow(key []byte, start int64) (Value, error) {
 	s.windowKey = appendWindowKey(s.windowKey[:0], key, start)
 	return s.Get(s.windowKey)
+}
+
+// PutDuplicate adds a value to those of a key and a window's start. Nothing is logged, and else without effect.
+func (s *Store) PutDuplicate(key []byte, start int64, v Value) error {
+	if !s.numbered { // so that the numbers of an earlier run do not come again
+		s.number, s.numbered = uint32(max(0, s.next)), true
+	}
+	s.number = (s.number + 1) & math.MaxInt32
+	s.windowKey = binary.BigEndian.AppendUint64(append(s.windowKey[:0], key...), uint64(start))
+	s.windowKey = binary.BigEndian.AppendUint32(s.windowKey, s.number)
+	if v.Bytes == nil {
+		if !s.onDisk {
+			s.admits(s.windowKey) // Java's in-memory store looks at the time first
+		}
+		return s.log(s.windowKey, v, nil)
+	}
+	return s.Put(s.windowKey, v, nil)
 }
 
 // PutWindow sets the value of a key and window; see Put.

@@ -15,6 +15,8 @@ type WindowEntry struct {
 	Key        []byte
 	Start, End int64 // End of sessions only
 	Value      Value
+
+	number uint32 // of duplicates
 }
 
 // Windows returns the windows that start between from and to, both included, by start and then by key. They are those
@@ -82,7 +84,7 @@ func (q *windowQuery) run() error {
 	}
 	from := max(q.from, q.oldest())
 	if q.expired {
-		from = max(q.from, q.liveSegment()*q.interval)
+		from = max(q.from, q.keptFrom())
 	}
 	scan := q.scanTimes
 	if q.one && !q.timeFirst {
@@ -120,7 +122,7 @@ func (q *windowQuery) compareEntries(a, b WindowEntry) int {
 	if q.session && !q.onDisk {
 		starts, keys = keys, starts
 	}
-	return cmp.Or(cmp.Compare(a.End, b.End), starts, keys)
+	return cmp.Or(cmp.Compare(a.End, b.End), starts, keys, cmp.Compare(a.number, b.number))
 }
 
 // bounds returns the range of the map's keys, in the order of the map, in which all that is asked for lies.
@@ -225,7 +227,7 @@ func segmentOf(key []byte) int64 {
 // skips says whether a window is too old to be returned.
 func (q *windowQuery) skips(key []byte) bool {
 	if q.expired {
-		return q.time(key)/q.interval < q.liveSegment()
+		return q.time(key) < q.keptFrom()
 	}
 	return q.hides(key)
 }
@@ -254,6 +256,9 @@ func (q *windowQuery) add(key []byte, v Value) {
 		w.Key, w.Start, w.End = SplitSessionKey(key)
 	} else {
 		w.Key, w.Start = SplitWindowKey(key)
+		if len(key) >= windowSuffix {
+			w.number = binary.BigEndian.Uint32(key[len(key)-4:])
+		}
 	}
 	switch {
 	case q.one && !bytes.Equal(w.Key, q.key), time < q.from, time > q.last(), q.one && q.session && w.Start > q.to:

@@ -42,6 +42,17 @@ func (t *Task) Partitions(topic string) (int32, error) {
 // Input returns the record in process.
 func (t *Task) Input() *topology.Record { return t.current }
 
+// Shared returns what nodes have in common.
+func (t *Task) Shared(name string, make func() any) any {
+	if t.shared == nil {
+		t.shared = map[string]any{}
+	}
+	if _, ok := t.shared[name]; !ok {
+		t.shared[name] = make()
+	}
+	return t.shared[name]
+}
+
 // Become puts another record in process, and returns the one that was.
 func (t *Task) Become(origin *topology.Record) (before *topology.Record) {
 	before, t.current = t.current, origin

@@ -60,6 +60,7 @@ type Task struct {
 	part   *topology.Subtopology
 	stores []*store.Store
 	named  map[string]*store.Store
+	shared map[string]any // what nodes have in common
 	inputs []*input
 	byName map[string]*input
 	ready  heads
@@ -180,6 +181,7 @@ func (t *Task) Rewind() error {
 			return fmt.Errorf("task %v: %w", t.cfg.ID, err)
 		}
 	}
+	t.shared = nil
 	t.inputs, t.byName, t.ready, t.marks = nil, map[string]*input{}, nil, map[string]int64{}
 	t.current, t.atWork, t.newMarks, t.touched, t.deadline = nil, "", false, false, time.Time{}
 	if err := t.build(); err != nil {

@@ -51,6 +51,8 @@ type Step struct {
 	Branches  []Branch `json:"branches"`
 	Default   string   `json:"default"`
 
+	BeforeMs   int64  `json:"beforeMs"`
+	AfterMs    int64  `json:"afterMs"`
 	Until      string `json:"until"`
 	MS         int64  `json:"ms"`
 	MaxRecords *int64 `json:"maxRecords"`

@@ -203,34 +203,6 @@ func streamMap[K, V, V2 any](f aStream[K, V], s *Step) any {
 	})}
 }
 
-func streamJoin[K, V any](b *interpreter, f aStream[K, V], s *Step) (any, error) {
-	if s.Kind != "stream-table" || s.GraceMs != nil {
-		return nil, fmt.Errorf("%w: %s join", ErrUnsupported, s.Kind)
-	}
-	switch table := b.made[s.With].(type) {
-	case aTable[K, optString]:
-		return streamTableJoin(f, table, s), nil
-	case aTable[K, optLong]:
-		return streamTableJoin(f, table, s), nil
-	}
-	return nil, fmt.Errorf("%w: join with %T", ErrUnsupported, b.made[s.With])
-}
-
-func streamTableJoin[K, V, T any](f aStream[K, V], table aTable[K, T], s *Step) any {
-	if s.Type == "left" {
-		return aStream[K, optString]{f.LeftJoinTable(table.Table, func(v V, row streams.Opt[T]) optString {
-			var r any
-			if row.Valid {
-				r = toAny(row.Value)
-			}
-			return streams.Some(text(toAny(v)) + "|" + text(r))
-		}, s.as()...)}
-	}
-	return aStream[K, optString]{f.JoinTable(table.Table, func(v V, row T) optString {
-		return streams.Some(text(toAny(v)) + "|" + text(toAny(row)))
-	}, s.as()...)}
-}
-
 func (f aTable[K, V]) apply(b *interpreter, s *Step) (any, error) {
 	opts, err := s.store()
 	if err != nil {
@@ -254,6 +226,8 @@ func (f aTable[K, V]) apply(b *interpreter, s *Step) (any, error) {
 		return aStream[K, V]{f.ToStream(s.as()...)}, nil
 	case "suppress":
 		return suppress(f.Table, s), nil
+	case "join":
+		return joinOfTable(b, f, s, opts)
 	case "groupBy":
 		return f.GroupBy(func(k K, v V) (optString, V) { return keyOf[K, V](s.Fn)(k, v), v }, s.as()...), nil
 	}
