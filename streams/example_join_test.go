@@ -123,3 +123,38 @@ func ExampleTable_OuterJoin() {
 	// tea=10@0
 	// tea=7@1000
 }
+
+// Each order has a row as long as its customer has one; a change of either changes it.
+func ExampleTable_JoinOn() {
+	d := run(func(b *streams.Builder) {
+		orders := b.Table("orders", serde.String, serde.String) // the value is the customer's number
+		customers := b.Table("customers", serde.String, serde.String)
+		orders.JoinOn(customers, func(_, customer string) string { return customer },
+			func(order, name string) string { return name }).
+			ToStream().To("buyers")
+	})
+	d.Input("orders", serde.String, serde.String).SendAt("o-1", "7", at(0))
+	customers := d.Input("customers", serde.String, serde.String)
+	customers.SendAt("7", "Ann", at(1))
+	customers.SendAt("7", "Anne", at(2))
+	show(d, "buyers", serde.String, serde.String)
+	// Output:
+	// o-1=Ann@1000
+	// o-1=Anne@2000
+}
+
+func ExampleTable_LeftJoinOn() {
+	d := run(func(b *streams.Builder) {
+		orders := b.Table("orders", serde.String, serde.String)
+		customers := b.Table("customers", serde.String, serde.String)
+		orders.LeftJoinOn(customers, func(_, customer string) string { return customer },
+			func(_ string, name streams.Opt[string]) string { return name.Or("somebody") }).
+			ToStream().To("buyers")
+	})
+	d.Input("orders", serde.String, serde.String).SendAt("o-1", "7", at(0))
+	d.Input("customers", serde.String, serde.String).SendAt("7", "Ann", at(1))
+	show(d, "buyers", serde.String, serde.String)
+	// Output:
+	// o-1=somebody@0
+	// o-1=Ann@1000
+}

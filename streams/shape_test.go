@@ -78,12 +78,6 @@ func (s *Stream[K, V]) LeftJoinGlobal[GK, GV, R any, O OptValue[GV]](_ *globalTa
 func (t *Table[K, V]) TransformValues[V2 any](_ func() processor[K, V, K, V2], _ ...Option) *Table[K, V2] {
 	panic(unwritten)
 }
-func (t *Table[K, V]) JoinOn[FK, V2, R any](_ *Table[FK, V2], _ func(K, V) FK, _ func(V, V2) R, _ ...Option) *Table[K, R] {
-	panic(unwritten)
-}
-func (t *Table[K, V]) LeftJoinOn[FK, V2, R any, O OptValue[V2]](_ *Table[FK, V2], _ func(K, V) FK, _ func(V, O) R, _ ...Option) *Table[K, R] {
-	panic(unwritten)
-}
 
 // shape compiles, and is never run: it calls each verb that has a shape only, each on what another one made, so that
 // their types lead from strings through lists, windows of windows and options back to strings.

@@ -18,12 +18,20 @@ func Sink[K, V any](name, topic string, key serde.Serde[K], value serde.Serde[V]
 	}
 }
 
+// SinkInto is Sink to the partition that the value says; -1 leaves it to the key.
+func SinkInto[K, V any](name, topic string, key serde.Serde[K], value serde.Serde[V], into func(V) int32) topology.NewFunc {
+	return func(task topology.Context, _ []any) (any, error) {
+		return &sink[K, V]{base: baseOf(name, task), topic: task.TopicName(topic), key: key, value: value, into: into}, nil
+	}
+}
+
 type sink[K, V any] struct {
 	base
 	topic     string
 	key       serde.Serde[K]
 	value     serde.Serde[V]
 	partition PartitionKey[K]
+	into      func(V) int32
 	chooser   []byte // reused
 	bytes     arena
 	out       topology.Record // reused: Send copies it
@@ -57,6 +65,9 @@ func (s *sink[K, V]) Receive(r Record[K, V]) error {
 			return s.unwritten(&topology.EncodeError{Topic: s.topic, Part: "key", Err: err})
 		}
 		out.Partition = topology.Partition(s.chooser, n)
+	}
+	if s.into != nil {
+		out.Partition = s.into(r.Value)
 	}
 	if err := s.task.Send(out); err != nil {
 		return s.unwritten(err)

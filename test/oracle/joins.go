@@ -50,6 +50,18 @@ func streamTableJoin[K, V, T any](f aStream[K, V], table aTable[K, T], s *Step) 
 }
 
 func joinOfTable[K, V any](b *interpreter, f aTable[K, V], s *Step, opts []streams.Option) (any, error) {
+	if s.Kind == "foreign-key" {
+		opts, err := s.store() // always given
+		if err != nil {
+			return nil, err
+		}
+		switch other := b.made[s.With].(type) {
+		case aTable[optString, optString]:
+			return foreignJoin(f, other, s, opts), nil
+		case aTable[optString, optLong]:
+			return foreignJoin(f, other, s, opts), nil
+		}
+	}
 	if s.Kind != "table-table" {
 		return nil, fmt.Errorf("%w: %s join", ErrUnsupported, s.Kind)
 	}
@@ -92,4 +104,16 @@ func streamStreamJoin[K, V, V2 any](f aStream[K, V], other aStream[K, V2], s *St
 		return aStream[K, optString]{f.OuterJoin(other.Stream, w, func(a streams.Opt[V], b streams.Opt[V2]) optString { return joined(orNull(a), orNull(b)) }, opts...)}
 	}
 	return aStream[K, optString]{f.Join(other.Stream, w, func(a V, b V2) optString { return joined(toAny(a), toAny(b)) }, opts...)}
+}
+
+// foreignJoin interprets a join of a table with the rows that its values name.
+func foreignJoin[K, V, V2 any](f aTable[K, V], other aTable[optString, V2], s *Step, opts []streams.Option) any {
+	if s.Name != "" {
+		opts = append(opts, streams.Named(s.Name))
+	}
+	foreign := func(_ K, v V) optString { return fromAny[optString](newKey(s.Fn, nil, toAny(v))) }
+	if s.Type == "left" {
+		return aTable[K, optString]{f.LeftJoinOn(other.Table, foreign, func(a V, b streams.Opt[V2]) optString { return joined(toAny(a), orNull(b)) }, opts...)}
+	}
+	return aTable[K, optString]{f.JoinOn(other.Table, foreign, func(a V, b V2) optString { return joined(toAny(a), toAny(b)) }, opts...)}
 }
