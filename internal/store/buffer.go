@@ -112,7 +112,8 @@ func (b *Buffer) First() (time int64, ok bool, err error) {
 	return b.waiting[0].time, true, nil
 }
 
-// Take gives the change that is next to f, and then removes it. There is one.
+// Take gives the change that is next to f, and then removes it. There is one. Its headers are f's to keep, its bytes are
+// valid during the call.
 func (b *Buffer) Take(f func(key []byte, v Buffered) error) error {
 	b.key = append(b.key[:0], b.waiting[0].key...)
 	key := b.key
@@ -128,6 +129,7 @@ func (b *Buffer) Take(f func(key []byte, v Buffered) error) error {
 	if err != nil {
 		return b.corrupt(key, err)
 	}
+	v.Origin.Headers, _ = cloneHeaders(v.Origin.Headers) // they go on to a producer
 	if err := f(key, v); err != nil {
 		return err
 	}

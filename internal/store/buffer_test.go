@@ -122,6 +122,33 @@ func TestBufferLogsOnce(t *testing.T) {
 	}
 }
 
+// Headers that were given out stay as they are.
+func TestBufferHeaders(t *testing.T) {
+	b, _ := buffer(t, t.TempDir())
+	for n := range 3 {
+		v := buffered("", "v", int64(n))
+		v.Origin.Headers = []topology.Header{{Key: "n", Value: []byte{byte(n)}}}
+		if err := b.Put([]byte{byte(n)}, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var kept [][]byte
+	for range 3 {
+		if err := b.Take(func(_ []byte, v Buffered) error {
+			kept = append(kept, v.Origin.Headers[0].Value)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeStore(t, b)
+	for n, v := range kept {
+		if v[0] != byte(n) {
+			t.Errorf("header %d has become %d", n, v[0])
+		}
+	}
+}
+
 // What waits is there again after a restart, in its order.
 func TestBufferRestart(t *testing.T) {
 	dir := t.TempDir()
