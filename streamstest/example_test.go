@@ -178,3 +178,29 @@ func ExampleDriver_WindowStore() {
 	// 1 true
 	// [ann@0/60000] 1
 }
+
+func ExampleDriver_SessionStore() {
+	b := streams.NewBuilder()
+	b.Stream("clicks", serde.String, serde.String).GroupByKey().Sessions(streams.Gap(time.Minute)).Count(streams.As("visits"))
+	t, err := b.Build()
+	if err != nil {
+		log.Fatal(err)
+	}
+	d, err := streamstest.Open(t)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer d.Close()
+	clicks := d.Input("clicks", serde.String, serde.String)
+	clicks.SendAt("ann", "/", time.UnixMilli(1000))
+	clicks.SendAt("ann", "/cart", time.UnixMilli(2000))
+
+	visits := d.SessionStore("visits", serde.String, serde.Int64)
+	fmt.Println(visits.Get("ann", time.UnixMilli(1000), time.UnixMilli(2000)))
+	for w, n := range visits.All() {
+		fmt.Println(w, n)
+	}
+	// Output:
+	// 2 true
+	// [ann@1000/2000] 2
+}

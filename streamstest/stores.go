@@ -111,8 +111,48 @@ func (s *WindowStore[K, V]) All() iter.Seq2[serde.Windowed[K], V] {
 			if !ok {
 				continue
 			}
-			w := serde.Windowed[K]{Key: decoded(s.d, s.key, e.Key), Window: serde.Window{Start: e.Start, End: e.Start + s.s.Spec().WindowSize.Milliseconds()}}
+			w := serde.Windowed[K]{Key: decoded(s.d, s.key, e.Key), Window: serde.Window{Start: e.Start, End: math.MaxInt64}}
+			if size := s.s.Spec().WindowSize; size < math.MaxInt64 {
+				w.Window.End = e.Start + size.Milliseconds()
+			}
 			if !yield(w, v) {
+				return
+			}
+		}
+	}
+}
+
+// SessionStore reads a session store of the topology.
+type SessionStore[K, V any] struct {
+	d     *Driver
+	s     *store.Store
+	key   serde.Serde[K]
+	value serde.Serde[V]
+}
+
+// SessionStore returns a reader of a session store, by its name and with the serde of the plain key. A store that is not
+// there, or of another kind, fails the test.
+func (d *Driver) SessionStore[K, V any](name string, key serde.Serde[K], value serde.Serde[V]) *SessionStore[K, V] {
+	d.t.Helper()
+	return &SessionStore[K, V]{d, d.store(name, state.Session), key, value}
+}
+
+// Get returns the value of a key and the session from start to end; ok is false where the store has none.
+func (s *SessionStore[K, V]) Get(k K, start, end time.Time) (v V, ok bool) {
+	s.d.t.Helper()
+	return stored(s.d, s.value)(s.s.GetSession(encoded(s.d.t, s.key, k), start.UnixMilli(), end.UnixMilli()))
+}
+
+// All returns the sessions that the store still keeps with their values, by their end.
+func (s *SessionStore[K, V]) All() iter.Seq2[serde.Windowed[K], V] {
+	return func(yield func(serde.Windowed[K], V) bool) {
+		s.d.t.Helper()
+		for e, err := range s.s.Sessions(0, math.MaxInt64-1) {
+			v, ok := stored(s.d, s.value)(e.Value, err)
+			if !ok {
+				continue
+			}
+			if !yield(serde.Windowed[K]{Key: decoded(s.d, s.key, e.Key), Window: serde.Window{Start: e.Start, End: e.End}}, v) {
 				return
 			}
 		}

@@ -20,7 +20,8 @@ func TestStoresThatAreNotThere(t *testing.T) {
 	}
 	for want, read := range map[string]func(d *streamstest.Driver){
 		`no store "other"`: func(d *streamstest.Driver) { d.Store("other", serde.String, serde.Int64) },
-		`"counts" is a key-value store, not a window store`: func(d *streamstest.Driver) { d.WindowStore("counts", serde.String, serde.Int64) },
+		`"counts" is a key-value store, not a session store`: func(d *streamstest.Driver) { d.SessionStore("counts", serde.String, serde.Int64) },
+		`"counts" is a key-value store, not a window store`:  func(d *streamstest.Driver) { d.WindowStore("counts", serde.String, serde.Int64) },
 	} {
 		d, err := streamstest.Open(topology)
 		if err != nil {

@@ -87,14 +87,14 @@ func (s *Store) Put(key []byte, v Value, origin *topology.Record) error {
 	e.held.number = s.puts
 	e.recent = true
 	s.place(e)
-	if limit := s.Resources.limits; s.Resources.dirty.Load() > s.held(limit.RecordCache, limit.Overlay) {
+	if limit := s.Resources.limits; s.Resources.dirty.Load() > s.mayHold(limit.RecordCache, limit.Overlay) {
 		return s.FlushCache() // as in Java, where one dirty entry that is evicted takes all others of its store along
 	}
 	return nil
 }
 
-// held returns how many bytes the record cache may hold back; a buffer does so even where there is none.
-func (s *Store) held(cache, overlay int64) int64 {
+// mayHold returns how many bytes the record cache may hold back; a buffer does so even where there is none.
+func (s *Store) mayHold(cache, overlay int64) int64 {
 	if s.Config.Spec.Kind == state.Buffer {
 		return max(cache, overlay)
 	}
