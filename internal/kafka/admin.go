@@ -28,7 +28,7 @@ type Topic = struct {
 
 // Topics describes topics; one that does not exist is left out.
 func (c *Client) Topics(ctx context.Context, names []string) (topics map[string]Topic, err error) {
-	err = retry(ctx, passing, func() error {
+	err = c.retry(ctx, "the metadata of topics", passing, func() error {
 		topics, err = c.topics(ctx, names)
 		return err
 	})
@@ -95,7 +95,7 @@ func (c *Client) CreateTopic(ctx context.Context, topic string, partitions int32
 	}
 	req.Topics = append(req.Topics, t)
 	req.TimeoutMillis = 30_000
-	return retry(ctx, passing, func() error { return c.createTopic(ctx, req) })
+	return c.retry(ctx, fmt.Sprintf("the creation of topic %q", topic), passing, func() error { return c.createTopic(ctx, req) })
 }
 
 func (c *Client) createTopic(ctx context.Context, req *kmsg.CreateTopicsRequest) error {
@@ -128,7 +128,7 @@ func (c *Client) TopicConfig(ctx context.Context, topics []string, name string) 
 		req.Resources = append(req.Resources, r)
 	}
 	var resp *kmsg.DescribeConfigsResponse
-	err := retry(ctx, passing, func() (err error) {
+	err := c.retry(ctx, "the configuration of topics", passing, func() (err error) {
 		resp, err = request[*kmsg.DescribeConfigsResponse](ctx, c.Client, req)
 		return err
 	})
@@ -156,7 +156,7 @@ func (c *Client) TopicConfig(ctx context.Context, topics []string, name string) 
 func (c *Client) Offsets(ctx context.Context, partitions []assign.TopicPartition, at int64) (map[assign.TopicPartition]int64, error) {
 	out := make(map[assign.TopicPartition]int64, len(partitions))
 	missing := slices.Clone(partitions)
-	err := retry(ctx, starting, func() error {
+	err := c.retry(ctx, "the offsets of "+list(partitions), starting, func() error {
 		err := c.listOffsets(ctx, missing, at, out)
 		missing = slices.DeleteFunc(missing, func(p assign.TopicPartition) bool { _, ok := out[p]; return ok })
 		return err

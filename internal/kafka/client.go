@@ -20,7 +20,6 @@ import (
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -53,7 +52,7 @@ func NewClient(cfg Config, own ...kgo.Opt) (*Client, error) {
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(cfg.Brokers...),
 		kgo.ClientID(cfg.ClientID),
-		kgo.WithLogger(logger{cfg.Log}),
+		kgo.WithLogger(&logger{log: cfg.Log}),
 		kgo.WithHooks(c.dials),
 		// A new leader is looked up at once rather than after five seconds; requests are few all the same.
 		kgo.MetadataMinAge(100 * time.Millisecond),
@@ -68,9 +67,9 @@ func NewClient(cfg Config, own ...kgo.Opt) (*Client, error) {
 	return c, nil
 }
 
-// versions are the newest of all requests, but those for offsets as they were when they named topics by name.
+// versions are the newest that the client knows how to use, but those for offsets as they were when they named topics by name.
 func versions() *kversion.Versions {
-	v := kversion.Tip()
+	v := kversion.Stable()
 	v.SetMaxKeyVersion(int16(kmsg.OffsetCommit), 9)
 	v.SetMaxKeyVersion(int16(kmsg.OffsetFetch), 9)
 	v.SetMaxKeyVersion(int16(kmsg.TxnOffsetCommit), 5)
@@ -108,61 +107,6 @@ func (c *Client) Connect(ctx context.Context) error {
 	}
 }
 
-// dials remembers the last failed connection, for messages: a request that retries hides why.
-type dials struct {
-	mu struct {
-		sync.Mutex
-		addr string
-		err  error
-	}
-}
-
-// OnBrokerConnect implements kgo.HookBrokerConnect.
-func (d *dials) OnBrokerConnect(meta kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if timeout := net.Error(nil); d.mu.err != nil && errors.As(err, &timeout) && timeout.Timeout() {
-		return // a dial that ended because the wait did says less than the one before
-	}
-	d.mu.addr, d.mu.err = fmt.Sprintf("%s:%d", meta.Host, meta.Port), err
-}
-
-func (d *dials) last() string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case d.mu.addr == "":
-		return "no connection was tried"
-	case d.mu.err == nil:
-		return "the last connection, to " + d.mu.addr + ", was accepted"
-	}
-	return fmt.Sprintf("the last connection, to %s, failed: %v", d.mu.addr, d.mu.err)
-}
-
-// logger hands franz-go's log on. What it calls information is our debugging.
-type logger struct{ log *slog.Logger }
-
-func (l logger) Level() kgo.LogLevel {
-	switch {
-	case l.log.Enabled(context.Background(), slog.LevelDebug-4):
-		return kgo.LogLevelDebug
-	case l.log.Enabled(context.Background(), slog.LevelDebug):
-		return kgo.LogLevelInfo
-	}
-	return kgo.LogLevelWarn
-}
-
-func (l logger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
-	at := slog.LevelDebug
-	switch level {
-	case kgo.LogLevelDebug:
-		at = slog.LevelDebug - 4
-	case kgo.LogLevelWarn, kgo.LogLevelError:
-		at = slog.LevelWarn
-	}
-	l.log.Log(context.Background(), at, "kafka client: "+msg, keyvals...)
-}
-
 // request sends a request and returns its response in its own type.
 func request[R kmsg.Response](ctx context.Context, r kmsg.Requestor, req kmsg.Request) (R, error) {
 	resp, err := r.Request(ctx, req)
@@ -179,25 +123,4 @@ func passing(err error) bool {
 	var network *net.OpError
 	return kerr.IsRetriable(err) || kgo.IsRetryableBrokerErr(err) || errors.As(err, &network) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-}
-
-// retry calls f until it returns no error or one for which again is false, with growing pauses, until ctx ends; then it
-// returns the last error.
-func retry(ctx context.Context, again func(error) bool, f func() error) error {
-	pause := 10 * time.Millisecond
-	for {
-		err := f()
-		if err == nil || !again(err) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			if errors.Is(err, ctx.Err()) {
-				return err
-			}
-			return fmt.Errorf("%w; last: %w", ctx.Err(), err)
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, 500*time.Millisecond)
-	}
 }

@@ -54,7 +54,7 @@ func (c *Client) checkVersion(ctx context.Context) error {
 
 // apiVersions asks a broker what it can do.
 func (c *Client) apiVersions(ctx context.Context) (resp *kmsg.ApiVersionsResponse, err error) {
-	err = retry(ctx, passing, func() error {
+	err = c.retry(ctx, "the versions and features of the cluster", passing, func() error {
 		resp, err = request[*kmsg.ApiVersionsResponse](ctx, c.Client, kmsg.NewPtrApiVersionsRequest())
 		if err == nil {
 			err = kerr.ErrorForCode(resp.ErrorCode)

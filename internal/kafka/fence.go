@@ -21,7 +21,8 @@ import (
 //
 // It waits until the group is stable, for only then the broker says who is in it.
 func (g *Group) FenceAbsent(ctx context.Context) error {
-	return retry(ctx, func(err error) bool { return passing(err) || errors.Is(err, errUnstable) }, func() error {
+	unsteady := func(err error) bool { return passing(err) || errors.Is(err, errUnstable) }
+	return g.client.retry(ctx, "the transactions of members that are gone", unsteady, func() error {
 		here, err := g.processes(ctx)
 		if err != nil {
 			return err
@@ -98,7 +99,9 @@ func parseTransactionalID(application, id string) (process assign.ProcessID, wor
 
 // endTransaction takes over a transactional id, which ends its transaction.
 func (g *Group) endTransaction(ctx context.Context, id string) error {
-	return retry(ctx, passing, func() error {
+	// The broker begins to end it, and says so by an error until it has done it.
+	again := func(err error) bool { return passing(err) || errors.Is(err, kerr.ConcurrentTransactions) }
+	return g.client.retry(ctx, fmt.Sprintf("the end of the transaction of %q", id), again, func() error {
 		req := kmsg.NewPtrInitProducerIDRequest()
 		req.TransactionalID = &id
 		req.TransactionTimeoutMillis = int32(time.Minute.Milliseconds())

@@ -251,6 +251,8 @@ func (g *Group) session(ctx context.Context, ev Events) error {
 
 // join sends JoinGroup and SyncGroup, and assigns in between where this member is the leader.
 func (g *Group) join(ctx context.Context) (*assign.Assignment, error) {
+	w := g.client.wait("the members of the group, and what each is assigned")
+	defer w.end()
 	resp, err := g.joinGroup(ctx)
 	if err != nil {
 		return nil, err

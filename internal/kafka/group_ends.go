@@ -82,7 +82,7 @@ func (g *Group) logEnds(ctx context.Context, partitions []assign.TopicPartition,
 		return true
 	})
 	missing := slices.Clone(there)
-	return retry(ctx, starting, func() error {
+	return g.client.retry(ctx, "the ends of changelogs", starting, func() error {
 		err := g.client.listOffsets(ctx, missing, Latest, at)
 		missing = slices.DeleteFunc(missing, func(p assign.TopicPartition) bool { _, ok := at[p]; return ok })
 		if err != nil {

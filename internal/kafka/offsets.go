@@ -40,7 +40,7 @@ func (g *Group) Commit(ctx context.Context, offsets map[assign.TopicPartition]Co
 		return nil
 	}
 	term := g.term()
-	err := retry(ctx, g.commitAgain, func() error { return g.commit(ctx, term, offsets) })
+	err := g.client.retry(ctx, "a commit of offsets", g.commitAgain, func() error { return g.commit(ctx, term, offsets) })
 	if errors.Is(err, kerr.IllegalGeneration) || errors.Is(err, kerr.UnknownMemberID) {
 		return g.expelled(term, err)
 	}
@@ -127,7 +127,7 @@ func (g *Group) fetchCommitted(ctx context.Context, partitions []assign.TopicPar
 	if len(partitions) == 0 {
 		return out, nil
 	}
-	err := retry(ctx, passing, func() error { return g.committed(ctx, partitions, stable, out) })
+	err := g.client.retry(ctx, "the committed offsets of "+list(partitions), passing, func() error { return g.committed(ctx, partitions, stable, out) })
 	if err != nil {
 		return nil, meaning(fmt.Errorf("kafka: committed offsets of group %q: %w", g.cfg.Group, err))
 	}

@@ -225,6 +225,7 @@ func (p *Producer) Flush(ctx context.Context) error { return p.flush(ctx) }
 func (s *session) flush(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
+	defer s.client.wait("the acknowledgement of records").end()
 	if err := s.client.Flush(ctx); err != nil {
 		s.fail(fmt.Errorf("kafka: %d records are not acknowledged: %w", s.unacked.Load(), err))
 	}

@@ -33,7 +33,7 @@ func (p *Producer) Open(ctx context.Context) error {
 		var setback *Setback
 		return errors.As(err, &setback)
 	}
-	return retry(ctx, again, func() error {
+	return p.client.retry(ctx, fmt.Sprintf("transactional id %q", p.pc.TransactionalID), again, func() error {
 		err := p.introduce(ctx)
 		if err != nil && again(err) {
 			err = errors.Join(err, p.Reset())
@@ -86,6 +86,7 @@ func (p *Producer) awaitIntroduction() error {
 	if p.introduced == nil {
 		return nil
 	}
+	defer p.client.wait(fmt.Sprintf("transactional id %q", p.pc.TransactionalID)).end()
 	late := time.NewTimer(p.timeout)
 	defer late.Stop()
 	select {
@@ -127,6 +128,7 @@ func (p *Producer) Commit(ctx context.Context, offsets map[assign.TopicPartition
 	if err := p.pc.Group.commitIn(ctx, p, offsets); err != nil {
 		return err
 	}
+	defer p.client.wait("the end of a transaction").end()
 	if err := p.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		p.fail(fmt.Errorf("kafka: transactional id %q: committing: %w", p.pc.TransactionalID, err))
 		return *p.failed.Load()
@@ -191,7 +193,7 @@ func (g *Group) commitIn(ctx context.Context, p *Producer, offsets map[assign.To
 		err = p.addOffsets(ctx, g.cfg.Group)
 	}
 	if err == nil {
-		err = retry(ctx, g.commitAgain, func() error { return g.transactionalCommit(ctx, p, term, offsets) })
+		err = g.client.retry(ctx, "a commit of offsets in a transaction", g.commitAgain, func() error { return g.transactionalCommit(ctx, p, term, offsets) })
 	}
 	if err == nil {
 		return nil
@@ -220,7 +222,7 @@ func (c *Client) transactionVersion(ctx context.Context) (version int16, err err
 
 // addOffsets tells the coordinator of the transaction that offsets will be in it, which brokers before KIP-890 need.
 func (p *Producer) addOffsets(ctx context.Context, group string) error {
-	return retry(ctx, passing, func() error {
+	return p.client.retry(ctx, "the coordinator of transactions, for offsets", passing, func() error {
 		id, epoch, err := p.client.ProducerID(ctx)
 		if err != nil {
 			return err

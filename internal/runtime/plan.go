@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/internal/assign"
@@ -248,7 +247,7 @@ func (i *Instance) prepareAll(slots []*slot, pause time.Duration) {
 	for _, s := range slots {
 		ids = append(ids, s.id)
 	}
-	offsets := i.startOffsetsOnce(ids)
+	offsets := i.startOffsetsOnce(ids, pause)
 	for _, s := range slots {
 		before := s.ended
 		s.ended = make(chan struct{})
@@ -281,7 +280,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // prepare opens and restores a task, and hands it to the main loop. While it meets with trouble that may pass, it tries
 // again.
-func (i *Instance) prepare(ctx context.Context, s *slot, offsets func() (map[assign.TopicPartition]start, error)) {
+func (i *Instance) prepare(ctx context.Context, s *slot, offsets func(context.Context) (map[assign.TopicPartition]start, error)) {
 	began := time.Now()
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
 		err := i.prepareTask(ctx, s, offsets)
@@ -303,16 +302,18 @@ func (i *Instance) prepare(ctx context.Context, s *slot, offsets func() (map[ass
 		if !sleep(ctx, pause) {
 			return
 		}
-		offsets = func() (map[assign.TopicPartition]start, error) { return i.startOffsets([]topology.TaskID{s.id}) }
+		offsets = func(ctx context.Context) (map[assign.TopicPartition]start, error) {
+			return i.startOffsets(ctx, []topology.TaskID{s.id})
+		}
 	}
 }
 
-func (i *Instance) prepareTask(ctx context.Context, s *slot, offsets func() (map[assign.TopicPartition]start, error)) error {
+func (i *Instance) prepareTask(ctx context.Context, s *slot, offsets func(context.Context) (map[assign.TopicPartition]start, error)) error {
 	if err := i.openSlot(s); err != nil {
 		return err
 	}
 	r, t := s.run, s.run.Task
-	starts, err := offsets()
+	starts, err := offsets(ctx)
 	if err != nil {
 		return err
 	}
@@ -412,27 +413,35 @@ type start struct {
 	offset int64
 }
 
-// startOffsetsOnce returns a function that asks for the offsets when it is called first, and gives all callers the same.
-// They wait on a channel and not for a mutex, so that virtual time can go on in tests.
-func (i *Instance) startOffsetsOnce(tasks []topology.TaskID) func() (map[assign.TopicPartition]start, error) {
+// startOffsetsOnce asks for the offsets after a pause, and returns a function that waits for the answer. They are asked for on behalf of
+// all the tasks, so that one which is given up meanwhile need not wait.
+func (i *Instance) startOffsetsOnce(tasks []topology.TaskID, pause time.Duration) func(context.Context) (map[assign.TopicPartition]start, error) {
 	var offsets map[assign.TopicPartition]start
 	var err error
-	var asked atomic.Bool
 	known := make(chan struct{})
-	return func() (map[assign.TopicPartition]start, error) {
-		if asked.CompareAndSwap(false, true) {
-			offsets, err = i.startOffsets(tasks)
-			close(known)
+	i.background.wg.Go(func() {
+		defer close(known)
+		if !sleep(i.background.Context, pause) {
+			err = i.background.Err()
+			return
 		}
-		<-known
-		return offsets, err
+		offsets, err = i.startOffsets(i.background.Context, tasks)
+	})
+	return func(ctx context.Context) (map[assign.TopicPartition]start, error) {
+		select {
+		case <-known:
+			return offsets, err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 }
 
 // startOffsets returns where the inputs of tasks begin: at the committed offset, else where the policy says.
-func (i *Instance) startOffsets(ids []topology.TaskID) (map[assign.TopicPartition]start, error) {
-	ctx, cancel := context.WithTimeout(i.hope.Context, i.cfg.CommitTimeout)
+func (i *Instance) startOffsets(ctx context.Context, ids []topology.TaskID) (map[assign.TopicPartition]start, error) {
+	ctx, cancel := context.WithTimeout(ctx, i.cfg.CommitTimeout)
 	defer cancel()
+	defer context.AfterFunc(i.hope.Context, cancel)()
 	i.fenceAbsent()
 	var all, without []assign.TopicPartition
 	for _, t := range i.layout.Tasks {
