@@ -71,6 +71,7 @@ func (w *worker) commit() error {
 	blocked := time.Since(asked)
 	switch {
 	case err == nil:
+		w.doubt(began, blocked)
 	case lostMembership(err):
 		w.log.Warn("the group does not take the commit: the tasks are given up, and what they did since the last commit is "+
 			"done again by whoever gets them", "error", err)
@@ -98,6 +99,25 @@ func (w *worker) commit() error {
 	return nil
 }
 
+// A commit that takes longer than slowCommit may have been tried more than once, by other connections. A try that was
+// given up may still be on its way, and set the offsets back when it arrives, after later commits even: nothing is lost by
+// that, but what was done since would be done again by whoever gets the task next, and the group would seem to lag for
+// as long as nothing comes.
+const slowCommit = time.Second
+
+// strayTime is how long a request that was given up may be on its way.
+const strayTime = 30 * time.Second
+
+// doubt notes how a commit went that began then: whether the offsets are to be committed again though nothing is new.
+func (w *worker) doubt(began time.Time, took time.Duration) {
+	switch {
+	case took > slowCommit:
+		w.doubtful = began
+	case began.Sub(w.doubtful) > strayTime:
+		w.doubtful = time.Time{}
+	}
+}
+
 // persist has the tasks that have nothing to commit write what earlier commits left.
 func (w *worker) persist() error {
 	for _, r := range w.tasks {
@@ -114,7 +134,7 @@ func (w *worker) needed() (needed []*running, err error) {
 		switch {
 		case r.lost.Load() && w.producer.InTransaction():
 			return nil, &void{fmt.Errorf("runtime: task %v was lost while its work was part of a transaction", r.id)}
-		case (r.CommitNeeded() || r.passed()) && !r.lost.Load():
+		case (r.CommitNeeded() || r.passed() || !w.doubtful.IsZero()) && !r.lost.Load():
 			needed = append(needed, r)
 		}
 	}
@@ -140,7 +160,7 @@ func (w *worker) offsets(tasks []*running) (offsets map[assign.TopicPartition]Co
 			if in.held == 0 {
 				c.Offset = max(c.Offset, in.next)
 			}
-			if _, ok := news[in.part.Topic]; !ok && c.Offset == in.stored.Load() && !w.producer.InTransaction() {
+			if _, ok := news[in.part.Topic]; !ok && c.Offset == in.stored.Load() && w.doubtful.IsZero() && !w.producer.InTransaction() {
 				continue
 			}
 			offsets[in.part] = Committed(c)

@@ -28,6 +28,7 @@ type worker struct {
 	tasks      map[topology.TaskID]*running
 	lastCommit time.Time
 	commitTook time.Duration // the last commit
+	doubtful   time.Time     // a commit of which a try may still be on its way; zero: none
 	failures   int           // how often in a row it had to start over
 	failing    time.Time     // since when; zero: it does not
 	failed     time.Time     // when it had to the last time

@@ -147,11 +147,16 @@ func (w *world) fate(p *process, key int16, nth int) (f fate) {
 	if f.answerLost = c("answer lost") < weather.answerLost; f.answerLost {
 		say("done, and the answer is lost")
 	}
-	if c("late") < weather.late {
+	if w.plan.late != nil {
+		f.late = w.plan.late(key, nth)
+	} else if c("late") < weather.late {
 		f.late = w.delay(c("how late"))
+	}
+	if f.late > 0 {
 		say("late by %v", f.late)
 		if kmsg.Key(key) == kmsg.OffsetCommit && f.late >= givenUp {
-			f.before = func() { w.strayed.Store(time.Now().UnixNano()) }
+			w.strayed.Store(max(w.strayed.Load(), time.Now().Add(f.late+latency).UnixNano()))
+			f.before = func() { w.furthestCommitted() }
 		}
 	}
 	if c("answer late") < weather.late {
@@ -162,7 +167,8 @@ func (w *world) fate(p *process, key int16, nth int) (f fate) {
 }
 
 // A client may have given up a commit that takes this long, and committed more since. If the first one arrives all the
-// same, Kafka takes it: committed offsets go back until the next commit, which at-least-once allows. Java is no different.
+// same, Kafka takes it: committed offsets go back until the next commit, which at-least-once allows. Java leaves it at that;
+// here a commit follows even if nothing is new.
 const givenUp = 5 * time.Second
 
 // delay is mostly short, and 30 seconds at most.

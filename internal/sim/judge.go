@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -29,10 +30,27 @@ func (w *world) committed() map[check.Partition]int64 {
 	return all
 }
 
+// straying says whether a commit that was given up may arrive yet, or has just arrived.
+func (w *world) straying() bool { return time.Now().UnixNano() < w.strayed.Load()+int64(time.Second) }
+
+// furthestCommitted returns the highest committed offsets that there were. Records before them are done with, even if a
+// commit that went astray has set an offset back: they may be deleted.
+func (w *world) furthestCommitted() map[check.Partition]int64 {
+	w.furthest.Lock()
+	defer w.furthest.Unlock()
+	if w.furthest.offsets == nil {
+		w.furthest.offsets = make(map[check.Partition]int64)
+	}
+	for p, now := range w.committed() {
+		w.furthest.offsets[p] = max(w.furthest.offsets[p], now)
+	}
+	return maps.Clone(w.furthest.offsets)
+}
+
 // lookAtGroup judges the group as it is now.
 func (w *world) lookAtGroup() {
 	l := look{at: w.journal.stamp(), committed: w.committed(), echo: make(map[check.Partition]int64)}
-	if time.Now().UnixNano()-w.strayed.Load() < int64(time.Second) {
+	if w.straying() {
 		w.offsets = check.Offsets{}
 	}
 	w.journal.violation(w.offsets.See(l.committed))
@@ -41,9 +59,10 @@ func (w *world) lookAtGroup() {
 		l.echo[check.Partition{Topic: inTopic, Number: p.Partition}] = p.HighWatermark
 	}
 	w.looks = append(w.looks, l)
+	furthest := w.furthestCommitted()
 	for _, p := range w.cluster.PartitionInfos(repartitionTopic) {
 		tp := check.Partition{Topic: repartitionTopic, Number: p.Partition}
-		w.journal.violation(check.Purged(tp, p.LogStartOffset, l.committed[tp]))
+		w.journal.violation(check.Purged(tp, p.LogStartOffset, furthest[tp]))
 	}
 	info := w.cluster.GroupInfo(application)
 	if info != nil {
@@ -90,7 +109,7 @@ func (w *world) sees(request []byte) {
 }
 
 func (w *world) seesPurge(req *kmsg.DeleteRecordsRequest) {
-	committed := w.committed()
+	committed := w.furthestCommitted()
 	for _, t := range req.Topics {
 		for _, p := range t.Partitions {
 			tp := check.Partition{Topic: t.Topic, Number: p.Partition}

@@ -39,6 +39,7 @@ type plan struct {
 
 	weather weather
 	events  []event
+	late    func(key int16, nth int) time.Duration // how late requests are, in plans made by hand; nil: by lot
 }
 
 // weather is what happens to requests all the time: probabilities.

@@ -5,10 +5,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"testing"
 	"testing/cryptotest"
 	"testing/synctest"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millrace/millrace/internal/check"
 )
 
 var (
@@ -30,6 +35,34 @@ func TestFound(t *testing.T) {
 	for _, f := range found {
 		t.Run(fmt.Sprint(f.seed), func(t *testing.T) { runSeed(t, f.seed) })
 	}
+}
+
+// A commit that was given up, and arrives after later ones, does not set the offsets back for good, though there is
+// nothing new to commit.
+func TestStrayCommit(t *testing.T) {
+	p := calmPlan()
+	p.guarantee = check.AtLeastOnce
+	p.late = func(key int16, nth int) time.Duration {
+		if key == int16(kmsg.OffsetCommit) && nth == 28 { // the client gives up sooner
+			return 7 * time.Second
+		}
+		return 0
+	}
+	p.brokers, p.length = 2, 30*time.Second
+	dir := t.TempDir()
+	cryptotest.SetGlobalRandom(t, p.seed)
+	synctest.Test(t, func(t *testing.T) {
+		res := run(p, dir, nil, nil)
+		t.Log(res.Faults)
+		t.Log(res.Faults)
+		t.Log(res.Faults)
+		for _, err := range res.Errs {
+			t.Error(err)
+		}
+		if !strings.Contains(res.Faults, "late by 7s: OffsetCommit") {
+			t.Errorf("no commit was late:\n%s", res.Faults)
+		}
+	})
 }
 
 // Whatever happens, nothing is lost, nothing is doubled that must not be, and when it stops all goes on.

@@ -51,9 +51,13 @@ type world struct {
 		generation int32
 		since      time.Time
 	}
-	later   []later // what ends a fault
-	offsets check.Offsets
-	strayed atomic.Int64 // when a commit arrived that was given up, in nanoseconds
+	later    []later // what ends a fault
+	offsets  check.Offsets
+	furthest struct { // what was committed at most
+		sync.Mutex
+		offsets map[check.Partition]int64
+	}
+	strayed atomic.Int64 // when the last commit arrives that was given up, in nanoseconds
 	owners  check.Owners
 	looks   []look
 }
@@ -230,7 +234,7 @@ func (w *world) peace() bool {
 		w.look()
 		select {
 		case <-last:
-			if w.done() {
+			if !w.straying() && w.done() {
 				w.journal.fault("all is processed")
 				return true
 			}
