@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -25,7 +24,7 @@ type event struct {
 // harass lets faults happen until their time is over, and then sets everything right again.
 func (c *chaos) harass(ctx context.Context) error {
 	c.counts = map[string]int{}
-	h := &harasser{chaos: c, rnd: rand.New(rand.NewPCG(c.seed, 0)), busy: map[*instance]bool{}, began: time.Now()}
+	h := &harasser{chaos: c, rnd: rand.New(rand.NewPCG(c.seed, 0)), busy: map[*instance]bool{}, began: time.Now(), broken: make(chan error, 1)}
 	h.after(2*time.Second, h.instance)
 	if c.may("broker") {
 		h.after(20*time.Second, h.broker)
@@ -39,6 +38,8 @@ func (c *chaos) harass(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case err := <-h.broken:
+			return err
 		case <-time.After(time.Until(next.at)):
 		}
 		h.over = time.Now().After(over)
@@ -61,6 +62,8 @@ type harasser struct {
 	busy  map[*instance]bool // something is done to it
 	began time.Time
 	over  bool // nothing new begins
+
+	broken chan error // a broker that does not come back
 }
 
 func (h *harasser) after(d time.Duration, do func() error) {
@@ -144,11 +147,23 @@ func (h *harasser) broker() error {
 	}
 	n := 1 + h.rnd.IntN(h.cluster.Brokers())
 	h.counts["broker"]++
-	back := make(chan error, 1)
+	back := make(chan struct{})
 	h.after(h.between(5*time.Second, 12*time.Second), func() error {
-		go func() { back <- h.cluster.Restart(n) }() // it takes its time
+		go func() { // it takes its time
+			defer close(back)
+			if err := h.cluster.Restart(n); err != nil {
+				h.broken <- err
+			}
+		}()
 		return nil
 	})
-	h.after(30*time.Second, func() error { return errors.Join(<-back, h.broker()) })
+	h.after(30*time.Second, func() error {
+		select {
+		case <-back:
+			return h.broker()
+		case err := <-h.broken:
+			return err
+		}
+	})
 	return h.cluster.Kill(n)
 }

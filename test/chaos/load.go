@@ -99,7 +99,9 @@ func (l *load) written() int64 { return l.count.Load() }
 func (l *load) stop() truth {
 	l.cancel()
 	<-l.ended
-	err := l.client.Flush(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), livenessBound)
+	defer cancel()
+	err := l.client.Flush(ctx)
 	if failed := l.failed.Load(); failed != nil {
 		err = *failed
 	}

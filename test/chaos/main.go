@@ -132,6 +132,7 @@ func (c *chaos) judge(ctx context.Context) error {
 	}
 	defer c.reader.stop()
 	if err := c.harass(ctx); err != nil {
+		fmt.Fprintf(os.Stderr, "giving up: %v\n", err) // at once: to end the load takes its time if brokers are away
 		return err
 	}
 	truth := c.load.stop()
