@@ -217,3 +217,37 @@ func TestFullDiskLeavesPrefix(t *testing.T) {
 		recovered(t, dir)
 	}
 }
+
+// What could not become a file is not taken for restored when there is room again, whatever is called then.
+func TestFailedFileIsNotRestored(t *testing.T) {
+	dir := t.TempDir()
+	var full atomic.Bool
+	full.Store(true)
+	r := NewResources(Limits{Overlay: 8 << 20})
+	defer r.Close()
+	r.fs = errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if full.Load() && filepath.Base(op.Path) == ingestName && op.Kind == errorfs.OpFileWrite {
+			return &os.PathError{Op: "write", Path: op.Path, Err: syscall.ENOSPC}
+		}
+		return nil
+	}))
+	s, err := openCrash(dir, r)
+	check(t, err)
+	var records []topology.Record
+	for n := range int64(40_000) { // more than is written as a batch
+		records = append(records, crashRecord(n))
+	}
+	check(t, s.Restore(records, 40_000))
+	if err := s.RestoreDone(); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	full.Store(false)
+	for _, call := range []func() error{s.RestoreDone, s.Abandon, s.Close} {
+		if err := call(); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("what is called after the error says %v", err)
+		}
+	}
+	if got := recovered(t, dir); got != 0 {
+		t.Errorf("restored is up to %d", got)
+	}
+}

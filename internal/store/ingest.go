@@ -54,14 +54,16 @@ func (s *Store) ingest() (begun bool, err error) {
 	return true, nil
 }
 
-// ingested waits until nothing is on its way as a file.
+// ingested waits until nothing is on its way as a file. What was is lost if that failed: nothing that came after it may
+// become part of the engine then, and no later position, so that it is restored when the store is opened the next time.
 func (s *Store) ingested() error {
 	i := s.ingesting
-	if i == nil {
-		return nil
+	if i == nil || s.lost != nil {
+		return s.lost
 	}
 	s.ingesting = nil
 	if err := <-i.done; err != nil {
+		s.lost = err
 		return err
 	}
 	i.stage.clear(true)

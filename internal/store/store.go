@@ -64,6 +64,7 @@ type Store struct {
 	kept      int64      // bytes of clean
 	stage     stage      // on the way into the engine
 	ingesting *ingestion // a stage that becomes a file; nil: none does
+	lost      error      // why what was on its way is not in the engine
 	spare     stage      // whose memory the next one takes
 	filter    filter     // of what was staged
 	restoring bool       // from the first Restore to RestoreDone
@@ -228,6 +229,7 @@ func (s *Store) Wipe() error {
 	s.forget()
 	s.windowed.init(s.Config.Spec)
 	_ = s.ingested() // what went wrong with it is gone with it
+	s.lost = nil
 	s.stage.clear(false)
 	s.position, s.next = -1, -1
 	if err := s.engine.empty(); err != nil {
