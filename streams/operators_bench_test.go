@@ -109,7 +109,9 @@ func benchmarkOperator(b *testing.B, build func(*streams.Stream[string, int64]),
 	if err != nil {
 		b.Fatal(err)
 	}
-	t.Start(nil)
+	if err := t.Start(nil, time.UnixMilli(0)); err != nil {
+		b.Fatal(err)
+	}
 	const keys, batch = 10_000, 1000
 	records := make([]topology.Record, batch)
 	n := 0

@@ -28,27 +28,33 @@ const (
 	valueOption
 	timeOption
 	otherOption
+	usesOption
+	timestampedOption
 )
 
 var optionNames = map[optionKind]string{
 	nameOption: "As", nodeNameOption: "Named", storeOption: "a store option", retentionOption: "Retention",
 	partitionsOption: "Partitions", keyOption: "WithKey", valueOption: "WithValue", otherOption: "WithOther", timeOption: "a timestamp option",
+	usesOption: "Uses", timestampedOption: "Timestamped",
 }
 
 // settings are what the options of one call say.
 type settings struct {
-	name, node string
-	names      []string
-	store      bool // an option of stores is given: Java's Materialized
-	engine     state.EngineKind
-	unlogged   bool
-	uncached   bool
-	logConfig  map[string]string
-	retention  *time.Duration
-	partitions *int
-	key, value any // serdes
-	other      any // that of the other stream's values
-	extract    any // a node.Extractor
+	name, node  string
+	names       []string
+	store       bool // an option of stores is given: Java's Materialized
+	engine      state.EngineKind
+	unlogged    bool
+	uncached    bool
+	cached      bool // asked for
+	timestamped bool
+	logConfig   map[string]string
+	retention   *time.Duration
+	partitions  *int
+	key, value  any // serdes
+	other       any // that of the other stream's values
+	extract     any // a node.Extractor
+	uses        []string
 }
 
 // options applies the options of a verb, of the kinds that it takes.
@@ -94,12 +100,17 @@ func OnDisk() Option {
 // Uncached lets a store log and forward each change, where by default only the last change of a key between two
 // commits counts.
 func Uncached() Option {
-	return Option{storeOption, func(s *settings) { s.store, s.uncached = true, true }}
+	return Option{storeOption, func(s *settings) { s.store, s.uncached, s.cached = true, true, false }}
 }
 
 // Cached undoes Uncached.
 func Cached() Option {
-	return Option{storeOption, func(s *settings) { s.store, s.uncached = true, false }}
+	return Option{storeOption, func(s *settings) { s.store, s.uncached, s.cached = true, false, true }}
+}
+
+// Timestamped lets a [KeyValueStore] keep a timestamp beside each value, as tables do.
+func Timestamped() Option {
+	return Option{timestampedOption, func(s *settings) { s.timestamped = true }}
 }
 
 // Unlogged lets a store do without a changelog: what it holds is lost with the state directory.

@@ -31,20 +31,6 @@ type (
 		Partition int32
 		Offset    int64
 	}
-	processorRecord[K, V any] struct {
-		Key   K
-		Value V
-		Time  time.Time
-	}
-	processorContext[K, V any] interface {
-		Forward(processorRecord[K, V])
-		Schedule(every time.Duration, f func(time.Time))
-	}
-	processor[K, V, K2, V2 any] interface {
-		Init(processorContext[K2, V2]) error
-		Process(processorRecord[K, V]) error
-		Close() error
-	}
 )
 
 func (b *Builder) streamPattern[K, V any](_ *regexp.Regexp, _ serde.Serde[K], _ serde.Serde[V], _ ...Option) *Stream[K, V] {
@@ -53,19 +39,12 @@ func (b *Builder) streamPattern[K, V any](_ *regexp.Regexp, _ serde.Serde[K], _ 
 func (b *Builder) GlobalTable[K, V any](_ string, _ serde.Serde[K], _ serde.Serde[V], _ ...Option) *globalTable[K, V] {
 	panic(unwritten)
 }
-func (b *Builder) AddStore(_ *state.Spec) { panic(unwritten) }
-func (b *Builder) AddGlobalStore[K, V any](_ *state.Spec, _ string, _ serde.Serde[K], _ serde.Serde[V], _ func() processor[K, V, struct{}, struct{}]) {
+func (b *Builder) AddGlobalStore[K, V any](_ *state.Spec, _ string, _ serde.Serde[K], _ serde.Serde[V], _ func() Processor[K, V, struct{}, struct{}]) {
 	panic(unwritten)
 }
 
 func (s *Stream[K, V]) Print(_ ...Option) { panic(unwritten) }
 func (s *Stream[K, V]) ToTopics(_ func(K, V, recordPlace) string, _ ...Option) {
-	panic(unwritten)
-}
-func (s *Stream[K, V]) Process[K2, V2 any](_ func() processor[K, V, K2, V2], _ ...Option) *Stream[K2, V2] {
-	panic(unwritten)
-}
-func (s *Stream[K, V]) ProcessValues[V2 any](_ func() processor[K, V, K, V2], _ ...Option) *Stream[K, V2] {
 	panic(unwritten)
 }
 func (s *Stream[K, V]) JoinGlobal[GK, GV, R any](_ *globalTable[GK, GV], _ func(K, V) GK, _ func(V, GV) R, _ ...Option) *Stream[K, R] {
@@ -75,7 +54,7 @@ func (s *Stream[K, V]) LeftJoinGlobal[GK, GV, R any, O OptValue[GV]](_ *globalTa
 	panic(unwritten)
 }
 
-func (t *Table[K, V]) TransformValues[V2 any](_ func() processor[K, V, K, V2], _ ...Option) *Table[K, V2] {
+func (t *Table[K, V]) TransformValues[V2 any](_ func() Processor[K, V, K, V2], _ ...Option) *Table[K, V2] {
 	panic(unwritten)
 }
 
@@ -83,13 +62,13 @@ func (t *Table[K, V]) TransformValues[V2 any](_ func() processor[K, V, K, V2], _
 // their types lead from strings through lists, windows of windows and options back to strings.
 func shape(b *Builder) {
 	s := b.streamPattern(regexp.MustCompile("orders-.*"), serde.String, serde.String)
-	b.AddStore(&state.Spec{})
-	b.AddGlobalStore(&state.Spec{}, "t", serde.String, serde.String, func() processor[string, string, struct{}, struct{}] { return nil })
+	b.KeyValueStore("s", serde.String, serde.Int64)
+	b.AddGlobalStore(&state.Spec{}, "t", serde.String, serde.String, func() Processor[string, string, struct{}, struct{}] { return nil })
 	global := b.GlobalTable("g", serde.Int64, serde.String)
 	s.Print()
 	s.ToTopics(func(k, v string, _ recordPlace) string { return k + v })
-	processed := s.Process(func() processor[string, string, int64, []string] { return nil }).
-		ProcessValues(func() processor[int64, []string, int64, string] { return nil }).
+	processed := s.Process(func() Processor[string, string, int64, []string] { return nil }).
+		ProcessValues(func() Processor[int64, []string, int64, string] { return nil }).
 		SelectKey(func(_ int64, v string) string { return v })
 	joined := s.Join(processed, Within(time.Minute), func(a, b string) int64 { return int64(len(a + b)) })
 	left := joined.LeftJoin(s, Within(time.Minute), func(n int64, o Opt[string]) string { return o.Or("") })
@@ -114,7 +93,7 @@ func shape(b *Builder) {
 	table := grouped.Join(lists, func(a, b []string) string { return strings.Join(append(a, b...), "") }).
 		LeftJoin(lists, func(a string, b Opt[[]string]) string { return a }).
 		OuterJoin(grouped, func(a Opt[string], b Opt[[]string]) string { return a.Or("") }).
-		TransformValues(func() processor[string, string, string, string] { return nil })
+		TransformValues(func() Processor[string, string, string, string] { return nil })
 	owners := b.Table("owners", serde.Int64, serde.String)
 	table.JoinOn(owners, func(_, v string) int64 { return int64(len(v)) }, func(a, b string) string { return a + b }).
 		LeftJoinOn(owners, func(_, v string) int64 { return int64(len(v)) }, func(a string, b Opt[string]) string { return a + b.Or("") }).

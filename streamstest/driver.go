@@ -93,13 +93,15 @@ func Open(t *topology.Topology, opts ...Option) (*Driver, error) {
 	var err error
 	d.task, err = task.Open(task.Config{
 		Application: o.application, Topology: t, Part: t.Whole(), Dir: o.dir, Volatile: o.dir == "", Resources: d.resources, Output: d,
-		EmitInterval: o.emitInterval, MaxIdle: -1, Dropped: func(string, string) { d.dropped++ },
+		EmitInterval: o.emitInterval, MaxIdle: -1, Now: d.now, Dropped: func(string, string) { d.dropped++ },
 	})
 	if err != nil {
 		d.resources.Close()
 		return nil, err
 	}
-	d.task.Start(nil)
+	if err := d.task.Start(nil, d.now); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
 	return d, nil
 }
 

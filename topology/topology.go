@@ -94,8 +94,23 @@ type Context interface {
 	// can be told with the name.
 	AtWork() *string
 
-	// Wall is the wall clock in milliseconds, as of the task's current step.
+	// Wall is the wall clock in milliseconds, as of the task's current step; StreamTime is the greatest timestamp of the
+	// records that the task has processed, -1 where it has none.
 	Wall() int64
+	StreamTime() int64
+
+	// Children returns the names of a node's children, in their order.
+	Children(node string) []string
+
+	// OnStart has open called when the stores are restored, in the order of the nodes, and close when the task gives the
+	// node up. It is for New to call, once a node.
+	OnStart(open, close func() error)
+
+	// Schedule has something done again and again, until cancel. It is not for New to call, but from open on.
+	Schedule(Punctuation) (cancel func())
+
+	// RequestCommit asks for a commit before its time.
+	RequestCommit()
 
 	// EmitInterval is how often, in milliseconds of the wall clock, windows that closed are looked for: 1000 (Java's
 	// internal config __emit.interval.ms.kstreams.windowed.aggregation__).

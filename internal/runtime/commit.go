@@ -11,9 +11,18 @@ import (
 	"github.com/millrace/millrace/topology"
 )
 
-// commitDue says whether to commit: the interval is over, or the stores hold back more than they should.
+// commitDue says whether to commit: the interval is over, the stores hold back more than they should, or a processor
+// asks for it.
 func (w *worker) commitDue(now time.Time) bool {
-	return now.Sub(w.lastCommit) >= w.interval(now) || w.i.stores.CommitWanted()
+	if now.Sub(w.lastCommit) >= w.interval(now) || w.i.stores.CommitWanted() {
+		return true
+	}
+	for _, r := range w.tasks {
+		if r.CommitRequested() {
+			return true
+		}
+	}
+	return false
 }
 
 // interval is how long to wait between two commits. A worker that is behind may commit less often: what it does is late

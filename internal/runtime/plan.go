@@ -334,7 +334,9 @@ func (i *Instance) prepareTask(ctx context.Context, s *slot, offsets func(contex
 		committed[topic] = task.Committed(at.Committed)
 		r.inputs = append(r.inputs, in)
 	}
-	t.Start(committed)
+	if err := t.Start(committed, time.Now()); err != nil {
+		return err
+	}
 	i.setRunning(s.id, true)
 	return nil
 }
@@ -358,7 +360,8 @@ func (i *Instance) openTask(id topology.TaskID) (*running, error) {
 	for {
 		t, err := task.Open(task.Config{
 			ID: id, Application: i.cfg.Application, Topology: i.cfg.Topology, Dir: i.dir.TaskDir(id), Resources: i.stores,
-			Output: r.out, Partitions: i.partitions(), Undecodable: i.cfg.Undecodable, Failed: i.cfg.Failed, Unwritable: i.cfg.Unwritable, MaxIdle: i.cfg.MaxIdle,
+			Output: r.out, Partitions: i.partitions(), Undecodable: i.cfg.Undecodable, Failed: i.cfg.Failed, Unwritable: i.cfg.Unwritable,
+			MaxIdle: i.cfg.MaxIdle, Now: time.Now(),
 			Dropped: func(node, reason string) { i.metrics.Dropped(id, node) }, Log: i.log,
 		})
 		var corrupt *store.CorruptError

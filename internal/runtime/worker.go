@@ -294,7 +294,7 @@ func (w *worker) wait(busy bool) time.Duration {
 	}
 	until := w.lastCommit.Add(w.interval(time.Now()))
 	for _, r := range w.tasks {
-		if t := r.WaitUntil(); !t.IsZero() && t.Before(until) {
+		if t := r.WaitUntil(); !t.IsZero() && t.Before(until) && !w.i.Paused() {
 			until = t
 		}
 	}

@@ -221,7 +221,7 @@ func (s *Store) flushOne(e *entry) (err error) {
 	if err := s.log(key, newer, nil); err != nil {
 		return err
 	}
-	if s.admits(key) {
+	if s.admits(key) || !s.onDisk { // Java's store in memory drops it at once, but it stays in the cache above
 		s.hold(e)
 	} else {
 		s.remove(e)
@@ -244,7 +244,7 @@ func (s *Store) flushSplit(e *entry) error {
 	if err := s.log(key, newer, nil); err != nil {
 		return err
 	}
-	if s.admits(key) {
+	if s.admits(key) || !s.onDisk {
 		later.held.below, later.held.known = newer, true
 		s.hold(later)
 	}

@@ -182,9 +182,12 @@ func visible(logged string) string {
 
 func (m *model) write(key, value string) {
 	m.log = append(m.log, logged{key, value})
-	switch {
-	case !m.keeps(key):
+	kept := m.keeps(key)
+	if !kept {
 		m.expired = append(m.expired, logged{m.plain(key), fmt.Sprint(m.time(key))})
+	}
+	switch {
+	case !kept && !(m.spec.Cached && m.spec.Engine == state.Memory): // there it stays in the cache
 	case isNull(value):
 		delete(m.below, key)
 	default:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Committed is a committed offset of an input: the next one to read, with the metadata that goes with it.
@@ -16,25 +17,31 @@ type Committed struct {
 	Metadata    string
 }
 
-// Start tells a task, whose stores are restored, what was committed: by topic, where there is anything.
-func (t *Task) Start(committed map[string]Committed) {
+// Start begins a task whose stores are restored. committed is what was committed, by topic, where there is anything. The
+// nodes are opened, in their order; the error is that of one that cannot be.
+func (t *Task) Start(committed map[string]Committed, now time.Time) error {
+	t.wall = now.UnixMilli()
 	for topic, c := range committed {
 		in := t.byName[topic]
 		if in == nil {
 			continue
 		}
 		in.position, in.committed, in.epoch = c.Offset, c.Offset, c.LeaderEpoch
-		time, marks, err := decodeMetadata(c.Metadata)
+		stamp, marks, err := decodeMetadata(c.Metadata)
 		if err != nil { // as Java: times start anew, nothing is lost
 			t.log.Warn("metadata of a committed offset is not understood", "topic", topic, "metadata", c.Metadata, "error", err)
 			continue
 		}
-		in.time = time
+		in.time, t.time = stamp, max(stamp, t.time)
 		for name, v := range marks {
 			t.marks[name] = max(v, t.marks[name])
 		}
 	}
+	return t.openNodes()
 }
+
+// CommitRequested says whether a node asked for a commit before its time.
+func (t *Task) CommitRequested() bool { return t.hurry }
 
 // CommitNeeded says whether there is anything to commit.
 func (t *Task) CommitNeeded() bool { return t.touched }
@@ -85,7 +92,7 @@ func (t *Task) Committed(position func(changelog string) (next int64, ok bool)) 
 	for _, in := range t.inputs {
 		in.committed = in.position
 	}
-	t.newMarks, t.touched = false, false
+	t.newMarks, t.touched, t.hurry = false, false, false
 	var errs []error
 	for i, s := range t.part.Stores {
 		next := int64(-1)

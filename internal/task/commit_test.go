@@ -45,7 +45,7 @@ func TestGarbageInMetadata(t *testing.T) {
 		"a name without end":  base64.StdEncoding.EncodeToString([]byte("\x02\x00\x00\x00\x00\x00\x00\x04\xd2\x00\x00\x00\x01\xff\xff\xff\xff\x00\x00\x00\x00\x00\x00\x00\x00")),
 	} {
 		b := open(t, Config{MaxIdle: -1}, "a")
-		b.Start(map[string]Committed{"a": {Offset: 5, Metadata: text}})
+		begin(t, b, map[string]Committed{"a": {Offset: 5, Metadata: text}})
 		if log := b.log.String(); !strings.Contains(log, "level=WARN") || !strings.Contains(log, "topic=a") {
 			t.Errorf("%s: there is no warning: %s", name, log)
 		}

@@ -67,7 +67,9 @@ func (t *Task) Drop(node, reason string) {
 	if t.cfg.Dropped != nil {
 		t.cfg.Dropped(node, reason)
 	}
-	if t.current != nil {
+	if t.current == nil {
+		t.log.Warn("record dropped", "node", node, "reason", reason)
+	} else {
 		t.log.Warn("record dropped", "node", node, "reason", reason, "topic", t.current.Topic, "partition", t.current.Partition, "offset", t.current.Offset)
 	}
 }
@@ -80,6 +82,24 @@ func (t *Task) AtWork() *string { return &t.atWork }
 
 // Wall returns the wall clock as of the current step.
 func (t *Task) Wall() int64 { return t.wall }
+
+// StreamTime returns the greatest timestamp that was processed.
+func (t *Task) StreamTime() int64 { return t.time }
+
+// Children returns the names of a node's children.
+func (t *Task) Children(node string) (names []string) {
+	for _, n := range t.part.Nodes {
+		if n.Name == node {
+			for _, c := range n.Children {
+				names = append(names, c.Name)
+			}
+		}
+	}
+	return names
+}
+
+// RequestCommit asks for a commit before its time.
+func (t *Task) RequestCommit() { t.hurry = true }
 
 // EmitInterval returns how often closed windows are looked for, in milliseconds.
 func (t *Task) EmitInterval() int64 {

@@ -97,6 +97,7 @@ func (t *Task) processOne() (err error) {
 	r := in.head
 	in.hasHead, in.head = false, nil
 	in.time = max(in.time, in.stamp)
+	t.time = max(t.time, in.stamp)
 	t.current, t.touched = r, true
 	if err := in.source.Process(in.slot); err != nil {
 		return err
@@ -131,16 +132,11 @@ func (t *Task) isReady(now time.Time) bool {
 	return len(t.ready) > 0
 }
 
-// WaitUntil returns when a task that stopped processing goes on without new records; the zero time: it does not.
+// WaitUntil returns when there is something to do without new records; the zero time: not before they come.
 func (t *Task) WaitUntil() time.Time {
-	if len(t.ready) == 0 {
-		return time.Time{}
+	until := t.timers[topology.WallClock].due()
+	if len(t.ready) > 0 && !t.deadline.IsZero() && (until.IsZero() || t.deadline.Before(until)) {
+		return t.deadline
 	}
-	return t.deadline
-}
-
-// Punctuate runs what is due at the time.
-func (t *Task) Punctuate(now time.Time) error {
-	t.wall = now.UnixMilli()
-	return nil
+	return until
 }

@@ -45,6 +45,9 @@ type Config struct {
 	// none (see [Task.Lag]); negative: never.
 	MaxIdle time.Duration
 
+	// Now is the wall clock when the task is opened.
+	Now time.Time
+
 	// EmitInterval is how often windows that closed are looked for; nil: every second.
 	EmitInterval *time.Duration
 
@@ -69,6 +72,11 @@ type Task struct {
 	context  context.Context
 	cancel   context.CancelFunc
 	wall     int64            // the wall clock in milliseconds, as of the current step
+	time     int64            // stream time: the greatest timestamp that was processed; -1: none
+	hurry    bool             // a node asked for a commit
+	starts   []lifecycle      // of nodes, the last one first
+	running  []lifecycle      // those that were opened
+	timers   [2]timers        // by clock
 	current  *topology.Record // in process
 	atWork   string           // the node that called a function of the program last
 	marks    map[string]int64
@@ -98,7 +106,10 @@ func Open(cfg Config) (*Task, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	t := &Task{cfg: cfg, part: part, named: map[string]*store.Store{}, byName: map[string]*input{}, marks: map[string]int64{}}
+	t := &Task{
+		cfg: cfg, part: part, named: map[string]*store.Store{}, byName: map[string]*input{}, marks: map[string]int64{},
+		wall: cfg.Now.UnixMilli(), time: -1,
+	}
 	t.log = cfg.Log.With("task", cfg.ID.String())
 	t.context, t.cancel = context.WithCancel(context.Background())
 	err := t.openStores()
@@ -176,6 +187,9 @@ func (t *Task) build() error {
 // Rewind takes a task back to where it was when it was opened, with its stores as of the last commit. What it has read,
 // done and sent since is void. It is started again as at first.
 func (t *Task) Rewind() error {
+	if err := t.closeNodes(); err != nil {
+		return err
+	}
 	for _, s := range t.stores {
 		if err := s.Abandon(); err != nil {
 			return fmt.Errorf("task %v: %w", t.cfg.ID, err)
@@ -184,6 +198,7 @@ func (t *Task) Rewind() error {
 	t.shared = nil
 	t.inputs, t.byName, t.ready, t.marks = nil, map[string]*input{}, nil, map[string]int64{}
 	t.current, t.atWork, t.newMarks, t.touched, t.deadline = nil, "", false, false, time.Time{}
+	t.time, t.hurry = -1, false
 	if err := t.build(); err != nil {
 		return fmt.Errorf("task %v: %w", t.cfg.ID, err)
 	}
@@ -218,8 +233,8 @@ func (t *Task) StateStore(name string) *store.Store { return t.named[name] }
 
 // Close closes the stores. What is not committed is thrown away unless clean, which says that everything is.
 func (t *Task) Close(clean bool) error {
+	errs := []error{t.closeNodes()}
 	t.cancel()
-	var errs []error
 	for _, s := range t.stores {
 		if !clean {
 			errs = append(errs, s.Abandon())

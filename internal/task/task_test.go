@@ -74,8 +74,16 @@ func open(t *testing.T, cfg Config, topics ...string) *bench {
 			t.Error(err)
 		}
 	})
-	b.Start(nil)
+	begin(t, b, nil)
 	return b
+}
+
+// begin starts a task where something was committed.
+func begin(t *testing.T, b *bench, committed map[string]Committed) {
+	t.Helper()
+	if err := b.Start(committed, time.UnixMilli(0)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // word is a serde that cannot decode "bad" and panics at "worse".
@@ -258,7 +266,7 @@ func TestSkippedRecordsAreCommitted(t *testing.T) {
 
 func TestStartGoesOnWhereItWas(t *testing.T) {
 	b := open(t, Config{MaxIdle: -1}, "a")
-	b.Start(map[string]Committed{
+	begin(t, b, map[string]Committed{
 		"a":     {Offset: 40, LeaderEpoch: 2, Metadata: "AgAAAAAAAATSAAAAAQAAAARrZXkxAAAAAAAAAAc="},
 		"other": {Offset: 3},
 	})

@@ -58,6 +58,8 @@ type Step struct {
 	MaxRecords *int64 `json:"maxRecords"`
 	Parts      []Part `json:"parts"`
 	Window     *Step  `json:"window"`
+	EveryMs    int64  `json:"everyMs"`
+	Clock      string `json:"clock"`
 }
 
 // Part is one of the groups of a cogroup.

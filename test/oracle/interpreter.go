@@ -182,6 +182,8 @@ func (f aStream[K, V]) apply(b *interpreter, s *Step) (any, error) {
 		return f.GroupBy(keyOf[K, V](s.Fn), s.as()...), nil
 	case "join":
 		return streamJoin(b, f, s)
+	case "process":
+		return process(b, f, s)
 	case "to":
 		f.To(s.Topic, s.as()...)
 		return nil, nil

@@ -1,0 +1,269 @@
+package streams
+
+import (
+	"bytes"
+	"iter"
+	"math"
+	"time"
+
+	"github.com/millrace/millrace/internal/node"
+	"github.com/millrace/millrace/serde"
+	"github.com/millrace/millrace/state"
+	"github.com/millrace/millrace/topology"
+)
+
+// AnyStore is a store of the program, of any kind and types: what [Uses] takes.
+type AnyStore interface{ storeName() string }
+
+// declared is a store as the program says it.
+type declared[K, V any] struct {
+	spec  *state.Spec
+	key   serde.Serde[K]
+	value serde.Serde[V]
+}
+
+func (d *declared[K, V]) storeName() string { return d.spec.Name }
+
+// addStore adds a store of its own to the program.
+func addStore[K, V any](b *Builder, verb, name string, kind state.Kind, key serde.Serde[K], value serde.Serde[V], o *settings) *declared[K, V] {
+	if err := topology.CheckName(name); err != nil {
+		b.fail("%s: %q is no name of a store: 1 to 249 of a-z A-Z 0-9 . _ - are allowed", verb, name)
+	}
+	spec := o.spec(name, kind)
+	spec.Timestamped, spec.Cached = o.timestamped, o.cached
+	b.add(b.root, &step{name: name, write: func(t *topology.Builder, _ []string) { t.AddStore(spec) }})
+	return &declared[K, V]{spec, serdeFor(b, key, "key", "the key serde"), serdeFor(b, value, "value", "the value serde")}
+}
+
+// A KeyValueStore is a store of the program with one value a key, made by [Builder.KeyValueStore].
+type KeyValueStore[K, V any] struct{ *declared[K, V] }
+
+// KeyValueStore adds a store to the program, for processors: see [Uses]. It keeps what they put there, and logs each
+// change to a changelog topic, from which it is restored.
+//
+// Options: InMemory and OnDisk (the default) say where it is kept; Cached holds changes back, so that of several changes
+// of a key between two commits one is logged (the default is Uncached); Unlogged and LogConfig are about the changelog;
+// Timestamped keeps a timestamp beside each value. Java: StreamsBuilder.addStateStore with Stores.keyValueStoreBuilder, and
+// timestampedKeyValueStoreBuilder.
+func (b *Builder) KeyValueStore[K, V any](name string, key serde.Serde[K], value serde.Serde[V], opts ...Option) *KeyValueStore[K, V] {
+	o := b.options("KeyValueStore", opts, storeOption|timestampedOption)
+	return &KeyValueStore[K, V]{addStore(b, "KeyValueStore", name, state.KeyValue, key, value, o)}
+}
+
+// Open opens the store for a processor, which is to use it. It is for Init.
+func (s *KeyValueStore[K, V]) Open(c StoreUser) (*KeyValues[K, V], error) {
+	kv, err := node.OpenKeyValues(c.user(), s.spec.Name, s.key, s.value)
+	return &KeyValues[K, V]{kv}, err
+}
+
+// KeyValues is the task's partition of a [KeyValueStore]. An error of its methods is not forgotten if the processor
+// ignores it. Iterators may be left at any time, and the store may be changed meanwhile: a change ahead of the iterator is
+// seen.
+type KeyValues[K, V any] struct{ s *node.KeyValues[K, V] }
+
+// Get returns the value of a key; ok is false where there is none.
+func (s *KeyValues[K, V]) Get(k K) (v V, ok bool, err error) {
+	e, err := s.s.Get(k)
+	return e.Value, e.Found, err
+}
+
+// GetTimed is Get with the timestamp of the value, of a store that keeps them.
+func (s *KeyValues[K, V]) GetTimed(k K) (v V, at time.Time, ok bool, err error) {
+	e, err := s.s.Get(k)
+	return e.Value, time.UnixMilli(e.Time), e.Found, err
+}
+
+// Put sets the value of a key, with the timestamp of the record in process. A null of a type that shows it deletes the key.
+func (s *KeyValues[K, V]) Put(k K, v V) error { return s.s.Put(k, v, -1) }
+
+// PutTimed is Put with a timestamp, for a store that keeps them; one that does not logs the change with it. One before
+// 1970 is that of the record in process.
+func (s *KeyValues[K, V]) PutTimed(k K, v V, at time.Time) error {
+	return s.s.Put(k, v, at.UnixMilli())
+}
+
+// PutIfAbsent sets the value of a key that has none. It returns the value that the key has otherwise, and whether it does.
+func (s *KeyValues[K, V]) PutIfAbsent(k K, v V) (old V, had bool, err error) {
+	old, had, err = s.Get(k)
+	if err == nil && !had {
+		err = s.Put(k, v)
+	}
+	return old, had, err
+}
+
+// Delete removes a key.
+func (s *KeyValues[K, V]) Delete(k K) error { return s.s.Delete(k) }
+
+// All returns the keys and values in the order of the keys' bytes.
+func (s *KeyValues[K, V]) All() iter.Seq2[K, V] { return entries(s.s.Scan(nil, nil, false)) }
+
+// Backward returns what All does, in the opposite order.
+func (s *KeyValues[K, V]) Backward() iter.Seq2[K, V] { return entries(s.s.Scan(nil, nil, true)) }
+
+// Range returns the keys from one to another, both included, in the order of their bytes; RangeBackward in the opposite
+// order. For numbers below zero that order is not that of the numbers.
+func (s *KeyValues[K, V]) Range(from, to K) iter.Seq2[K, V] { return s.between(from, to, false) }
+
+// RangeBackward returns what Range says.
+func (s *KeyValues[K, V]) RangeBackward(from, to K) iter.Seq2[K, V] { return s.between(from, to, true) }
+
+func (s *KeyValues[K, V]) between(from, to K, backward bool) iter.Seq2[K, V] {
+	lo, err := s.s.Key(from)
+	hi, err2 := s.s.Key(to)
+	if err != nil || err2 != nil || bytes.Compare(lo, hi) > 0 {
+		return func(func(K, V) bool) {}
+	}
+	return entries(s.s.Scan(lo, append(hi, 0), backward))
+}
+
+// Prefix returns the keys whose bytes begin with those of prefix, in their order. (Java: prefixScan)
+func (s *KeyValues[K, V]) Prefix(prefix []byte) iter.Seq2[K, V] {
+	var hi []byte
+	for i := len(prefix) - 1; i >= 0 && hi == nil; i-- {
+		if prefix[i] < math.MaxUint8 {
+			hi = append(bytes.Clone(prefix[:i]), prefix[i]+1)
+		}
+	}
+	return entries(s.s.Scan(bytes.Clone(prefix), hi, false))
+}
+
+func entries[K, V any](all iter.Seq2[K, node.Entry[V]]) iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		for k, e := range all {
+			if !yield(k, e.Value) {
+				return
+			}
+		}
+	}
+}
+
+// A WindowStore is a store of the program with one value a key and window, made by [Builder.WindowStore].
+type WindowStore[K, V any] struct{ *declared[K, V] }
+
+// WindowStore adds a store to the program, for processors. Windows have a fixed size, at least a millisecond; those that
+// began longer than retention before the latest are dropped sooner or later, so retention is the size at least.
+//
+// Options: as of [Builder.KeyValueStore], but for Timestamped. Java: Stores.windowStoreBuilder.
+func (b *Builder) WindowStore[K, V any](name string, size, retention time.Duration, key serde.Serde[K], value serde.Serde[V], opts ...Option) *WindowStore[K, V] {
+	if size < time.Millisecond || retention < size {
+		b.fail("WindowStore: the windows of store %q have a size of %v and a retention of %v; the size is a millisecond at least, the retention the size",
+			name, size, retention)
+	}
+	d := addStore(b, "WindowStore", name, state.Window, key, value, b.options("WindowStore", opts, storeOption))
+	d.spec.WindowSize, d.spec.Retention = size, retention
+	return &WindowStore[K, V]{d}
+}
+
+// Open opens the store for a processor, which is to use it. It is for Init.
+func (s *WindowStore[K, V]) Open(c StoreUser) (*WindowValues[K, V], error) {
+	w, err := node.OpenWindowValues(c.user(), s.spec.Name, s.key, s.value)
+	return &WindowValues[K, V]{w}, err
+}
+
+// WindowValues is the task's partition of a [WindowStore]. An error of its methods is not forgotten if the processor
+// ignores it. Iterators may be left at any time, and give what was there when they began.
+type WindowValues[K, V any] struct{ s *node.WindowValues[K, V] }
+
+// Get returns the value of a key and the window that begins at start; ok is false where there is none.
+func (s *WindowValues[K, V]) Get(k K, start time.Time) (v V, ok bool, err error) {
+	e, err := s.s.Get(k, start.UnixMilli())
+	return e.Value, e.Found, err
+}
+
+// Put sets the value of a key and a window. A window older than the retention is dropped, counted.
+func (s *WindowValues[K, V]) Put(k K, start time.Time, v V) error {
+	return s.s.Put(k, start.UnixMilli(), v, false)
+}
+
+// Delete removes the value of a key and a window.
+func (s *WindowValues[K, V]) Delete(k K, start time.Time) error {
+	var none V
+	return s.s.Put(k, start.UnixMilli(), none, true)
+}
+
+// Of returns the windows of a key that begin between two times, both included, by their beginning.
+func (s *WindowValues[K, V]) Of(k K, from, to time.Time) iter.Seq2[time.Time, V] {
+	return func(yield func(time.Time, V) bool) {
+		for start, e := range s.s.Of(k, millis(from), millis(to)) {
+			if !yield(time.UnixMilli(start), e.Value) {
+				return
+			}
+		}
+	}
+}
+
+// All returns the windows of all keys that begin between two times, both included, by their beginning and then by key.
+func (s *WindowValues[K, V]) All(from, to time.Time) iter.Seq2[Windowed[K], V] {
+	return entries(s.s.All(millis(from), millis(to)))
+}
+
+// millis is a time in milliseconds, from 1970 on and before the last one there is.
+func millis(t time.Time) int64 {
+	if t.After(time.UnixMilli(math.MaxInt64 - 1)) {
+		return math.MaxInt64 - 1
+	}
+	return max(0, t.UnixMilli())
+}
+
+// A SessionStore is a store of the program with one value a key and session, made by [Builder.SessionStore].
+type SessionStore[K, V any] struct{ *declared[K, V] }
+
+// SessionStore adds a store to the program, for processors. Sessions that ended longer than retention before the latest
+// are dropped sooner or later.
+//
+// Options: as of [Builder.KeyValueStore], but for Timestamped. Java: Stores.sessionStoreBuilder.
+func (b *Builder) SessionStore[K, V any](name string, retention time.Duration, key serde.Serde[K], value serde.Serde[V], opts ...Option) *SessionStore[K, V] {
+	if retention < 0 {
+		b.fail("SessionStore: store %q has the retention %v; it cannot be negative", name, retention)
+	}
+	d := addStore(b, "SessionStore", name, state.Session, key, value, b.options("SessionStore", opts, storeOption))
+	d.spec.Retention = retention
+	return &SessionStore[K, V]{d}
+}
+
+// Open opens the store for a processor, which is to use it. It is for Init.
+func (s *SessionStore[K, V]) Open(c StoreUser) (*SessionValues[K, V], error) {
+	v, err := node.OpenSessionValues(c.user(), s.spec.Name, s.key, s.value)
+	return &SessionValues[K, V]{v}, err
+}
+
+// SessionValues is the task's partition of a [SessionStore]. An error of its methods is not forgotten if the processor
+// ignores it. Iterators may be left at any time, and give what was there when they began.
+type SessionValues[K, V any] struct{ s *node.SessionValues[K, V] }
+
+// Get returns the value of a key and a session; ok is false where there is none.
+func (s *SessionValues[K, V]) Get(k K, start, end time.Time) (v V, ok bool, err error) {
+	e, err := s.s.Get(k, session(start, end))
+	return e.Value, e.Found, err
+}
+
+// Put sets the value of a key and a session. A session older than the retention is dropped, counted.
+func (s *SessionValues[K, V]) Put(k K, start, end time.Time, v V) error {
+	return s.s.Put(k, session(start, end), v)
+}
+
+// Remove removes a session.
+func (s *SessionValues[K, V]) Remove(k K, start, end time.Time) error {
+	return s.s.Remove(k, session(start, end))
+}
+
+func session(start, end time.Time) serde.Window {
+	return serde.Window{Start: start.UnixMilli(), End: end.UnixMilli()}
+}
+
+// Find returns the sessions of a key that overlap the time between two times, both included: that end at from or later
+// and start at to or earlier. (Java: findSessions)
+func (s *SessionValues[K, V]) Find(k K, from, to time.Time) iter.Seq2[Windowed[K], V] {
+	return func(yield func(Windowed[K], V) bool) {
+		for w, e := range s.s.Find(k, millis(from), millis(to)) {
+			if !yield(Windowed[K]{Key: k, Window: w}, e.Value) {
+				return
+			}
+		}
+	}
+}
+
+// All returns the sessions of all keys that end between two times, both included.
+func (s *SessionValues[K, V]) All(from, to time.Time) iter.Seq2[Windowed[K], V] {
+	return entries(s.s.All(millis(from), millis(to)))
+}
