@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -50,6 +51,43 @@ func TestAppSetWorkers(t *testing.T) {
 	if err := p.SetWorkers(patiently(t), 0); err == nil {
 		t.Error("there can be no workers")
 	}
+}
+
+// A worker whose task hangs in a function of the program cannot end: SetWorkers says so, and the task moves when it is
+// asked to later.
+func TestAppSetWorkersWhileAFunctionHangs(t *testing.T) {
+	c := fakeCluster(t, kfake.SeedTopics(2, "in", "out"), briefSessions)
+	hang, hangs := make(chan struct{}), make(chan struct{}, 100)
+	b := streams.NewBuilder()
+	b.Stream("in", serde.String, serde.String).Peek(func(_, _ string) { hangs <- struct{}{}; <-hang }).To("out")
+	topo, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, c, topo, streams.Workers(2), streams.SessionTimeout(time.Second), streams.RebalanceTimeout(time.Second))
+	release := sync.OnceFunc(func() { close(hang) })
+	t.Cleanup(release)
+	p.await(streams.StateRunning)
+	feed(t, c, "in", words(40, 40)...)
+	for range 2 {
+		select {
+		case <-hangs:
+		case <-time.After(patience):
+			t.Fatal("no record was processed by each of the workers")
+		}
+	}
+	if err := p.SetWorkers(patiently(t), 1); err == nil || !strings.Contains(err.Error(), "did not hand task") {
+		t.Fatalf("SetWorkers returned %v", err)
+	}
+	release()
+	if err := p.SetWorkers(patiently(t), 1); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "both tasks to be on the worker that stays", func() bool {
+		tasks, err := p.Status(patiently(t))
+		return err == nil && len(tasks) == 2 && tasks[0].Worker == 1 && tasks[1].Worker == 1
+	})
+	eventually(t, "all records to come out", func() bool { return len(readAll(t, c, "out")) == 40 })
 }
 
 func TestAppSetWorkersBeforeItRuns(t *testing.T) {

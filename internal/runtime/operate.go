@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/millrace/millrace/internal/assign"
 	"github.com/millrace/millrace/topology"
@@ -86,6 +87,8 @@ type (
 		err error
 		of  resize
 	}
+	// handedLate: a worker let go of a task that was to move, after that was given up.
+	handedLate struct{ run *running }
 	// inspect: what is where.
 	inspect struct{ answer chan []TaskStatus }
 )
@@ -160,17 +163,15 @@ func (i *Instance) opened(e opened) {
 	i.events.put(e.of)
 }
 
-// removeWorkers ends the last ones; their tasks go to the others.
+// removeWorkers ends the last ones; their tasks go to the others. One that does not hand a task over in time stays.
 func (i *Instance) removeWorkers(e resize) error {
-	leaving := i.workers[e.workers:]
+	all, leaving := i.workers, i.workers[e.workers:]
 	i.workers = slices.Clone(i.workers[:e.workers])
-	for _, w := range leaving {
-		for _, id := range sorted(i.slots) {
-			if s := i.slots[id]; s.worker == w {
-				if !i.hand(s) {
-					break // what it has left comes as events
-				}
-			}
+	for n, w := range leaving {
+		if err := i.handAll(w); err != nil {
+			i.workers = append(i.workers, all[e.workers+n:]...)
+			e.done <- err
+			return nil
 		}
 		w.orders.put(order{stop: true, done: make(chan struct{})})
 		select {
@@ -185,17 +186,61 @@ func (i *Instance) removeWorkers(e resize) error {
 	return nil
 }
 
-// hand moves a task from its worker to another one; false says that it could not be handed over.
-func (i *Instance) hand(s *slot) bool {
+// handAll moves all tasks of a worker to others. What it cannot hand over comes as events.
+func (i *Instance) handAll(w *worker) error {
+	for _, id := range sorted(i.slots) {
+		s := i.slots[id]
+		if s.worker != w {
+			continue
+		}
+		if moved, err := i.hand(s); !moved {
+			return err
+		}
+	}
+	return nil
+}
+
+// hand moves a task from its worker to another one. It does not move where the worker has failed, or lost the task: an
+// event says so then. An error says that the worker does not answer; if it does later, the task moves then.
+func (i *Instance) hand(s *slot) (moved bool, err error) {
 	o := order{hand: s.id, done: make(chan struct{}), handed: new(*running)}
 	s.worker.orders.put(o)
-	<-o.done
-	if *o.handed == nil { // it failed, or lost the task; an event says so
-		return false
+	late := time.NewTimer(i.cfg.RevokeTimeout)
+	defer late.Stop()
+	select {
+	case <-o.done:
+	case <-late.C:
+		i.background.wg.Go(func() {
+			select {
+			case <-o.done:
+				i.events.put(handedLate{*o.handed})
+			case <-i.background.Done():
+			}
+		})
+		return false, fmt.Errorf("runtime: worker %d did not hand task %v over within %v: a function of the program, or the cluster, keeps it",
+			s.worker.number, s.id, i.cfg.RevokeTimeout)
+	}
+	if *o.handed == nil {
+		return false, nil
 	}
 	s.worker.load--
 	i.place(s)
-	return true
+	return true, nil
+}
+
+// handedLate places a task that a worker let go of when nobody waited for it any more.
+func (i *Instance) handedLate(r *running) {
+	if r == nil {
+		return
+	}
+	s := i.slots[r.id]
+	if s == nil || s.run != r { // given up meanwhile
+		i.abandon(r, nil)
+		return
+	}
+	s.worker.load--
+	i.place(s)
+	i.settle()
 }
 
 // Role is what an instance does with a task.

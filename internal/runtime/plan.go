@@ -141,6 +141,8 @@ func (i *Instance) handle(e any) error {
 		return i.resize(e)
 	case opened:
 		i.opened(e)
+	case handedLate:
+		i.handedLate(e.run)
 	case inspect:
 		e.answer <- i.status()
 	case failed:
@@ -161,6 +163,10 @@ func (i *Instance) answer() {
 			close(e.done)
 		case rewound:
 			i.drop(e)
+		case handedLate:
+			if e.run != nil {
+				i.abandon(e.run, nil)
+			}
 		case opened:
 			e.w.producer.Close() // a worker that was to be added
 		}
@@ -546,7 +552,11 @@ func (i *Instance) level() {
 				break
 			}
 		}
-		if !i.hand(s) {
+		moved, err := i.hand(s)
+		if err != nil {
+			i.log.Error("tasks stay unevenly spread over the workers", "error", err)
+		}
+		if !moved {
 			return
 		}
 	}
