@@ -262,7 +262,7 @@ func (a *App) ports() runtime.Ports {
 		NewMembership: func(info runtime.MemberInfo) runtime.Membership {
 			return kafka.NewGroup(a.clients.Client, kafka.GroupConfig{
 				Group: c.application, InstanceID: c.instanceID, Process: info.Process, Workers: info.Workers, Topics: info.Topics,
-				Tasks: info.Tasks, Sums: info.Sums, Former: info.Former, Remember: info.Remember, SessionTimeout: c.sessionTimeout, HeartbeatInterval: c.heartbeat,
+				Tasks: info.Tasks, Sums: info.Sums, Former: info.Former, Remember: info.Remember, Endpoint: c.endpoint, SessionTimeout: c.sessionTimeout, HeartbeatInterval: c.heartbeat,
 				RebalanceTimeout: c.rebalanceTimeout, Log: c.log.With("application", c.application),
 				Tags: c.placement.clientTags, ProbingInterval: c.placement.probing,
 				Placement: assign.Options{

@@ -65,6 +65,7 @@ type appConfig struct {
 	fetchPartitionMax int
 	stayInGroup       bool
 	placement         placement
+	endpoint          string
 }
 
 func defaultConfig(application string, t *topology.Topology) *appConfig {
@@ -331,6 +332,10 @@ func (c *appConfig) validate() error {
 	check(c.reset <= NoReset, "option AutoOffsetReset: %d is no policy", c.reset)
 	check(c.log != nil, "option Logger: it is nil; slog.New(slog.DiscardHandler) logs nothing")
 	check(c.memoryLimit >= 0, "option MemoryLimit: %d; it cannot be negative, 0 leaves it as it is", c.memoryLimit)
+	if c.endpoint != "" {
+		_, _, err := net.SplitHostPort(c.endpoint)
+		check(err == nil, "option Endpoint: %q is no address of the form host:port", c.endpoint)
+	}
 	c.placement.validate(check)
 	return errors.Join(errs...)
 }

@@ -118,13 +118,17 @@ func (s *KeyValues[K, V]) between(from, to K, backward bool) iter.Seq2[K, V] {
 
 // Prefix returns the keys whose bytes begin with those of prefix, in their order. (Java: prefixScan)
 func (s *KeyValues[K, V]) Prefix(prefix []byte) iter.Seq2[K, V] {
-	var hi []byte
-	for i := len(prefix) - 1; i >= 0 && hi == nil; i-- {
+	return entries(s.s.Scan(bytes.Clone(prefix), behind(prefix), false))
+}
+
+// behind returns the first bytes behind all that begin with prefix; nil: there are none.
+func behind(prefix []byte) []byte {
+	for i := len(prefix) - 1; i >= 0; i-- {
 		if prefix[i] < math.MaxUint8 {
-			hi = append(bytes.Clone(prefix[:i]), prefix[i]+1)
+			return append(bytes.Clone(prefix[:i]), prefix[i]+1)
 		}
 	}
-	return entries(s.s.Scan(bytes.Clone(prefix), hi, false))
+	return nil
 }
 
 func entries[K, V any](all iter.Seq2[K, node.Entry[V]]) iter.Seq2[K, V] {

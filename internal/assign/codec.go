@@ -1,6 +1,7 @@
 package assign
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -109,6 +110,11 @@ type Endpoint struct {
 	Port int32
 }
 
+// Compare orders endpoints by host and port.
+func (e Endpoint) Compare(f Endpoint) int {
+	return cmp.Or(cmp.Compare(e.Host, f.Host), cmp.Compare(e.Port, f.Port))
+}
+
 // AppendTo encodes a after b.
 func (a *Assignment) AppendTo(b []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, Version)
@@ -197,15 +203,7 @@ func ParseAssignment(b []byte) (*Assignment, error) {
 }
 
 func sortedEndpoints(m map[Endpoint][]TopicPartition) []Endpoint {
-	return slices.SortedFunc(maps.Keys(m), func(a, b Endpoint) int {
-		if a.Host != b.Host {
-			if a.Host < b.Host {
-				return -1
-			}
-			return 1
-		}
-		return int(a.Port) - int(b.Port)
-	})
+	return slices.SortedFunc(maps.Keys(m), Endpoint.Compare)
 }
 
 func appendString32(b []byte, s string) []byte {

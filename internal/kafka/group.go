@@ -61,6 +61,9 @@ type Group struct {
 		workers    int
 		shutdown   bool // all members are to shut down
 		expelled   bool // a commit was refused, so the member is to join anew
+
+		// By the last assignment, what each process with an endpoint has.
+		hosts, replicas map[assign.Endpoint][]assign.TopicPartition
 	}
 }
 
@@ -108,6 +111,14 @@ func (g *Group) ShutDownAll() {
 	g.mu.shutdown = true
 	g.mu.Unlock()
 	g.wantRejoin()
+}
+
+// Hosts returns the inputs of what each process with an endpoint runs, and of what it keeps a copy of, by the last
+// assignment. They are not to be changed.
+func (g *Group) Hosts() (active, standby map[assign.Endpoint][]assign.TopicPartition) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.mu.hosts, g.mu.replicas
 }
 
 func (g *Group) wantRejoin() {
@@ -218,6 +229,9 @@ func (g *Group) session(ctx context.Context, ev Events) error {
 	default:
 		return fmt.Errorf("%w (code %d)", errAssignment, a.Err)
 	}
+	g.mu.Lock()
+	g.mu.hosts, g.mu.replicas = a.Hosts, a.Replicas
+	g.mu.Unlock()
 	now := slices.Clone(a.Active)
 	slices.SortFunc(now, topology.TaskID.Compare)
 	now = slices.Compact(now)

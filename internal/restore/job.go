@@ -18,6 +18,7 @@ type job struct {
 	standby bool // it goes on without end
 	stores  []*restoring
 	changed chan struct{} // cap 1: something was fetched
+	between <-chan func() // to be called between two batches
 
 	mu struct {
 		sync.Mutex
@@ -133,6 +134,8 @@ func (j *job) run(ctx context.Context) error {
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-j.changed:
+			case f := <-j.between:
+				f()
 			case <-raise:
 				if err := j.raise(ctx); err != nil {
 					return err
@@ -143,6 +146,11 @@ func (j *job) run(ctx context.Context) error {
 		for _, f := range batch {
 			if err := j.gate(ctx); err != nil {
 				return err
+			}
+			select {
+			case f := <-j.between:
+				f()
+			default:
 			}
 			if f.of.done || f.attempt != f.of.attempt {
 				continue

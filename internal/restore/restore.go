@@ -136,8 +136,9 @@ func New(cfg Config) *Restorer {
 }
 
 // Restore brings the stores of a task up to date, in the goroutine of the caller, who owns them. It returns early when
-// ctx ends; what was applied until then stays and counts as position.
-func (r *Restorer) Restore(ctx context.Context, id topology.TaskID, logs []Changelog) error {
+// ctx ends; what was applied until then stays and counts as position. What comes over between is called between two
+// batches: it may use the stores.
+func (r *Restorer) Restore(ctx context.Context, id topology.TaskID, logs []Changelog, between <-chan func()) error {
 	if len(logs) == 0 {
 		return nil
 	}
@@ -147,27 +148,27 @@ func (r *Restorer) Restore(ctx context.Context, id topology.TaskID, logs []Chang
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return r.do(ctx, id, logs, false)
+	return r.do(ctx, &job{r: r, id: id, between: between}, logs)
 }
 
 // Follow keeps the stores of a standby up to date until ctx ends, which is not an error. It may be called from several
-// goroutines. The stores can be restored further, or closed, afterwards.
-func (r *Restorer) Follow(ctx context.Context, id topology.TaskID, logs []Changelog) error {
-	err := r.do(ctx, id, logs, true)
+// goroutines. The stores can be restored further, or closed, afterwards. between is as of Restore.
+func (r *Restorer) Follow(ctx context.Context, id topology.TaskID, logs []Changelog, between <-chan func()) error {
+	err := r.do(ctx, &job{r: r, id: id, standby: true, between: between}, logs)
 	if err != nil && ctx.Err() != nil {
 		return nil
 	}
 	return err
 }
 
-func (r *Restorer) do(ctx context.Context, id topology.TaskID, logs []Changelog, standby bool) error {
-	j := &job{r: r, id: id, standby: standby, changed: make(chan struct{}, 1)}
+func (r *Restorer) do(ctx context.Context, j *job, logs []Changelog) error {
+	j.changed = make(chan struct{}, 1)
 	defer j.close()
 	if err := j.plan(ctx, logs); err != nil {
-		return fmt.Errorf("restore: task %v: %w", id, err)
+		return fmt.Errorf("restore: task %v: %w", j.id, err)
 	}
 	if err := j.run(ctx); err != nil {
-		return fmt.Errorf("restore: task %v: %w", id, err)
+		return fmt.Errorf("restore: task %v: %w", j.id, err)
 	}
 	return nil
 }

@@ -121,7 +121,7 @@ func run(t *testing.T, l *log, m *memory, limit int64) ([]Progress, error) {
 	defer cancel()
 	var seen []Progress
 	r := New(Config{Source: l, Ends: l.ends, Tasks: 1, Log: slog.New(slog.DiscardHandler), Observe: func(p Progress) { seen = append(seen, p) }})
-	err := r.Restore(ctx, topology.TaskID{}, []Changelog{{TopicPartition: part, Name: "store", Store: m, Limit: limit}})
+	err := r.Restore(ctx, topology.TaskID{}, []Changelog{{TopicPartition: part, Name: "store", Store: m, Limit: limit}}, nil)
 	l.wg.Wait()
 	return seen, err
 }
@@ -195,7 +195,7 @@ func TestRestoreIsGivenUp(t *testing.T) {
 			}
 		}})
 		log := []Changelog{{TopicPartition: part, Name: "store", Store: m, Limit: NoLimit}}
-		if err := r.Restore(ctx, topology.TaskID{}, log); !errors.Is(err, context.Canceled) {
+		if err := r.Restore(ctx, topology.TaskID{}, log, nil); !errors.Is(err, context.Canceled) {
 			t.Fatalf("got %v", err)
 		}
 		l.wg.Wait()
@@ -203,7 +203,7 @@ func TestRestoreIsGivenUp(t *testing.T) {
 			t.Fatalf("it stands at %d, done %d times, last event %v; want %d", m.next, m.done, last, at)
 		}
 		l.holdAt = 0
-		if err := r.Restore(t.Context(), topology.TaskID{}, log); err != nil {
+		if err := r.Restore(t.Context(), topology.TaskID{}, log, nil); err != nil {
 			t.Fatal(err)
 		}
 		l.wg.Wait()

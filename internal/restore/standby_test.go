@@ -25,7 +25,7 @@ func follow(t *testing.T, cfg Config, l *log, m *memory, limit, until int64) []P
 			cancel()
 		}
 	}
-	err := New(cfg).Follow(ctx, topology.TaskID{}, []Changelog{{TopicPartition: part, Name: "store", Store: m, Limit: limit}})
+	err := New(cfg).Follow(ctx, topology.TaskID{}, []Changelog{{TopicPartition: part, Name: "store", Store: m, Limit: limit}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

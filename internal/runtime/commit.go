@@ -76,7 +76,7 @@ func (w *worker) commit() error {
 	defer cancel()
 	offsets, purge := w.offsets(needed)
 	asked := time.Now()
-	err = w.producer.Commit(ctx, offsets)
+	err = w.send(ctx, offsets)
 	blocked := time.Since(asked)
 	switch {
 	case err == nil:
@@ -106,6 +106,20 @@ func (w *worker) commit() error {
 	w.commitTook = time.Since(began)
 	w.metrics.Committed(w.commitTook, blocked)
 	return nil
+}
+
+// send has the producer commit, and meanwhile answers readers: the stores stand still.
+func (w *worker) send(ctx context.Context, offsets map[assign.TopicPartition]Committed) error {
+	done := make(chan error, 1)
+	go func() { done <- w.producer.Commit(ctx, offsets) }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case read := <-w.lend:
+			read()
+		}
+	}
 }
 
 // A commit that takes longer than slowCommit may have been tried more than once, by other connections. A try that was

@@ -70,6 +70,8 @@ type Instance struct {
 	state   stateCell
 	events  queue[any]
 	purge   purger
+	lenders lenders
+	known   atomic.Pointer[Layout] // the layout, for who asks from outside; nil: not yet
 
 	// Of the main loop, from Run on.
 	dir      *StateDir
@@ -103,10 +105,13 @@ type Instance struct {
 	sums struct { // what the next subscription says of our state
 		sync.Mutex
 		running   map[topology.TaskID]bool
-		positions map[topology.TaskID]map[string]int64 // of what is restored or a standby, by store
-		noted     map[topology.TaskID]time.Time        // when that was written to the state directory
+		positions map[topology.TaskID]map[string]position // of what is restored or a standby, by store
+		noted     map[topology.TaskID]time.Time           // when that was written to the state directory
 	}
 }
+
+// A position is how far a store goes in its changelog, and how many offsets it lacked when that was last heard.
+type position struct{ next, lag int64 }
 
 // A slot is a task of the instance: on its way to a worker, or there.
 type slot struct {
@@ -126,7 +131,7 @@ func New(cfg Config, ports Ports) *Instance {
 	}
 	i.background.Context, i.background.cancel = context.WithCancel(context.Background())
 	i.hope.Context, i.hope.end = context.WithCancel(context.Background())
-	i.sums.running, i.sums.positions = make(map[topology.TaskID]bool), make(map[topology.TaskID]map[string]int64)
+	i.sums.running, i.sums.positions = make(map[topology.TaskID]bool), make(map[topology.TaskID]map[string]position)
 	i.sums.noted = make(map[topology.TaskID]time.Time)
 	return i
 }
@@ -180,6 +185,7 @@ func (i *Instance) begin(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	i.known.Store(i.layout)
 	i.stores = store.ResourcesIn(ctx, i.cfg.Limits)
 	i.metrics.Stores(i.stores.Stats)
 	i.member = i.ports.NewMembership(MemberInfo{
@@ -234,8 +240,8 @@ func (i *Instance) localState() map[topology.TaskID]int64 {
 	defer i.sums.Unlock()
 	for id, stores := range i.sums.positions {
 		sums[id] = 0
-		for _, next := range stores {
-			sums[id] += next
+		for _, p := range stores {
+			sums[id] += p.next
 		}
 	}
 	for id := range i.sums.running {
@@ -269,13 +275,13 @@ func (i *Instance) notePosition(p restore.Progress) {
 	i.sums.Lock()
 	defer i.sums.Unlock()
 	if i.sums.positions[p.Task] == nil {
-		i.sums.positions[p.Task] = make(map[string]int64)
+		i.sums.positions[p.Task] = make(map[string]position)
 	}
-	i.sums.positions[p.Task][p.Store] = p.Position
+	i.sums.positions[p.Task][p.Store] = position{p.Position, max(0, p.End-p.Position)}
 	if p.Standby && i.noteDue(p.Task) {
 		sum := int64(0)
-		for _, next := range i.sums.positions[p.Task] {
-			sum += next
+		for _, p := range i.sums.positions[p.Task] {
+			sum += p.next
 		}
 		i.dir.NotePositions(p.Task, sum)
 	}

@@ -328,7 +328,7 @@ func (i *Instance) Lags(ctx context.Context) ([]Lag, error) {
 	for n := range lags {
 		l := &lags[n]
 		l.End = ends[logs[n]]
-		if l.Position = i.sums.positions[l.Task][l.Store]; l.Role == Active {
+		if l.Position = i.sums.positions[l.Task][l.Store].next; l.Role == Active {
 			l.Position = l.End
 		}
 	}

@@ -323,7 +323,10 @@ func (i *Instance) prepareTask(ctx context.Context, s *slot, offsets func(contex
 	if err != nil {
 		return err
 	}
-	if err := i.restorer.Restore(ctx, s.id, i.changelogs(t, starts)); err != nil {
+	lend, kept := i.lendSlot(s, Restoring)
+	err = i.restorer.Restore(ctx, s.id, i.changelogs(t, starts), lend)
+	kept()
+	if err != nil {
 		return err
 	}
 	committed := make(map[string]task.Committed)
@@ -534,6 +537,7 @@ func (i *Instance) place(s *slot) {
 	w := slices.MinFunc(i.workers, func(a, b *worker) int { return cmp.Compare(a.load, b.load) })
 	w.load++
 	s.worker = w
+	s.run.unlend = i.lendRunning(w, s.run)
 	w.orders.put(order{adopt: s.run, done: make(chan struct{})})
 }
 

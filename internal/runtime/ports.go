@@ -59,6 +59,9 @@ type Membership interface {
 	SetWorkers(n int)
 	// ShutDownAll asks all members to shut down; Run returns an error then.
 	ShutDownAll()
+	// Hosts returns what each process runs and keeps a copy of, by the partitions of its inputs and the endpoint that it
+	// gave; those without one are left out.
+	Hosts() (active, standby map[assign.Endpoint][]assign.TopicPartition)
 	// Leave tells the group that the instance is gone.
 	Leave(ctx context.Context) error
 	// FenceAbsent ends transactions that processes left open which are not in the group any more: nobody reads past

@@ -29,6 +29,9 @@ func (i *Instance) abandon(r *running, cause error) {
 	if r.Task == nil {
 		return
 	}
+	if r.unlend != nil {
+		r.unlend()
+	}
 	if err := i.closeTask(r.Task, false); err != nil {
 		i.log.Warn("trouble with closing a task that is given up", "task", r.id, "error", err)
 	}

@@ -77,7 +77,9 @@ func (i *Instance) followOpen(ctx context.Context, s *slot) error {
 	for p, next := range committed {
 		starts[p] = start{offset: next}
 	}
-	return i.restorer.Follow(ctx, s.id, i.changelogs(s.run.Task, starts))
+	lend, kept := i.lendSlot(s, Standby)
+	defer kept()
+	return i.restorer.Follow(ctx, s.id, i.changelogs(s.run.Task, starts), lend)
 }
 
 // committedOffsets returns how far inputs are committed.

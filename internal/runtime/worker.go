@@ -23,6 +23,7 @@ type worker struct {
 	producer Producer
 	inbox    queue[fetched] // bounded by the source
 	orders   queue[order]
+	lend     chan func()   // what readers want of the stores, see lend.go
 	ended    chan struct{} // closed when the goroutine is done
 
 	tasks      map[topology.TaskID]*running
@@ -45,6 +46,7 @@ type running struct {
 	out        *outlet
 	metrics    *metrics.Task // while it is on a worker
 	inputs     []*input
+	unlend     func()      // from when it is handed to a worker
 	lost       atomic.Bool // others may run it by now: it must not be committed
 }
 
@@ -96,7 +98,7 @@ func newWorker(i *Instance, number int) (*worker, error) {
 	}
 	return &worker{
 		i: i, number: number, log: i.log.With("worker", number), metrics: i.metrics.Worker(number), producer: p,
-		inbox: newQueue[fetched](), orders: newQueue[order](), ended: make(chan struct{}),
+		inbox: newQueue[fetched](), orders: newQueue[order](), lend: make(chan func()), ended: make(chan struct{}),
 		tasks: make(map[topology.TaskID]*running),
 	}, nil
 }
@@ -123,6 +125,7 @@ func (w *worker) run() {
 			w.follow()
 			return
 		}
+		w.serve()
 		wait := w.wait(busy)
 		if stop := w.obey(wait, busy); stop {
 			return
@@ -317,6 +320,9 @@ func (w *worker) obey(wait time.Duration, busy bool) (stop bool) {
 			return false
 		case <-timer.C:
 			return false
+		case read := <-w.lend:
+			read()
+			return false
 		case <-w.orders.filled:
 		}
 	}
@@ -380,8 +386,9 @@ func (w *worker) adopt(r *running) {
 	}
 }
 
-// leave stops to read for a task.
+// leave stops to read for a task, and lets nobody read it.
 func (w *worker) leave(r *running) {
+	r.unlend()
 	for _, in := range r.inputs {
 		in.feed.Close()
 		w.i.metrics.NoLag(in.part)

@@ -138,7 +138,7 @@ func (s *Store) Abandon() error {
 }
 
 // Restore applies records of the changelog, in their order, and takes over the position after them. It goes past the
-// cache and the overlay, which are empty. What was restored is gathered for a while, and read after RestoreDone only.
+// cache and the overlay, which are empty. What was restored is gathered for a while, and read after RestoreDone or Readable only.
 func (s *Store) Restore(records []topology.Record, next int64) error {
 	if len(s.entries) > 0 {
 		s.forget()
@@ -186,6 +186,9 @@ func (s *Store) readable(r *topology.Record) error {
 	}
 	return nil
 }
+
+// Readable makes what was restored so far readable, of a store that is restored or a copy. The next Restore ends that.
+func (s *Store) Readable() error { return s.apply() }
 
 // RestoreDone ends a restore. What was restored can be read, and reaches the disk, so that a crash soon after does not
 // cost it.

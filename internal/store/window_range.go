@@ -31,6 +31,32 @@ func (s *Store) WindowsOf(found []WindowEntry, key []byte, from, to int64) ([]Wi
 	return s.windowsOf(found, windowQuery{key: key, from: from, to: to, expired: s.cached})
 }
 
+// NextSegment returns the first and the last time of the first segment that may have windows, or sessions, of that time or
+// later; ok is false where there is none.
+func (s *Store) NextSegment(from int64) (first, last int64, ok bool, err error) {
+	if err := s.apply(); err != nil {
+		return 0, 0, false, err
+	}
+	from = max(0, from)
+	segment := int64(math.MaxInt64)
+	for p, err := range s.engine.scan(binary.BigEndian.AppendUint64([]byte{dataPrefix}, uint64(from/s.interval)), []byte{dataPrefix + 1}) {
+		if err != nil {
+			return 0, 0, false, err
+		}
+		segment = segmentOf(p.key)
+		break
+	}
+	for k, e := range s.entries {
+		if t := s.time([]byte(k)); t >= from && e.at.changed() {
+			segment = min(segment, t/s.interval)
+		}
+	}
+	if segment == math.MaxInt64 {
+		return 0, 0, false, nil
+	}
+	return segment * s.interval, segment*s.interval + s.interval - 1, true, nil
+}
+
 func (s *Store) windows(q windowQuery) iter.Seq2[WindowEntry, error] {
 	return func(yield func(WindowEntry, error) bool) {
 		q.Store = s

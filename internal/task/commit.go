@@ -85,6 +85,15 @@ func (t *Task) Positions() map[string]Committed {
 	return offsets
 }
 
+// Reached returns how far the task is: by input, the offset after the last record that was processed.
+func (t *Task) Reached() map[string]int64 {
+	reached := make(map[string]int64, len(t.inputs))
+	for _, in := range t.inputs {
+		reached[in.topic] = in.position
+	}
+	return reached
+}
+
 // Committed tells the task that everything it sent and the Offsets are committed: the stores take over what was held
 // back, together with the position of their changelogs, the offset after the last acknowledged record; ok is false
 // where nothing was written.
