@@ -12,10 +12,11 @@ type Kind uint8
 
 // The kinds of stores.
 const (
-	KeyValue Kind = iota // one value a key
-	Window               // one value a key and window start
-	Session              // one value a key and session: its start and end
-	Buffer               // changes of a table that wait for their time
+	KeyValue  Kind = iota // one value a key
+	Window                // one value a key and window start
+	Session               // one value a key and session: its start and end
+	Buffer                // changes of a table that wait for their time
+	Versioned             // the values that a key had, each with the time from which it was valid
 )
 
 func (k Kind) String() string {
@@ -28,6 +29,8 @@ func (k Kind) String() string {
 		return "session"
 	case Buffer:
 		return "buffer"
+	case Versioned:
+		return "versioned"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }
@@ -65,8 +68,9 @@ type Spec struct {
 	// only the last change of each key.
 	Cached bool
 
-	// Window and session stores only. WindowSize is the span of a window; Retention how long a window is kept behind the
-	// store's stream time, at least the size, or the gap of sessions, plus the grace period. TimeFirst stores are read by
+	// Window, session and versioned stores only. WindowSize is the span of a window; Retention how long a window is kept behind the
+	// store's stream time, at least the size, or the gap of sessions, plus the grace period; of versioned stores it is how
+	// long a value is kept after the next one began, and how late one may come. TimeFirst stores are read by
 	// time rather than by key (windows that emit on close) and lay their keys out so; TimeIndexed ones are read both ways
 	// (sliding windows and sessions that emit on close).
 	WindowSize  time.Duration
@@ -78,13 +82,28 @@ type Spec struct {
 	Duplicates bool
 }
 
-// SegmentInterval is the span of event time that one segment of a window store holds: half the retention, at least one
-// minute (Java: Stores.defaultSegmentInterval). Expired data is dropped by whole segments.
-func (s *Spec) SegmentInterval() time.Duration { return max(s.Retention/2, time.Minute) }
+// SegmentInterval is the span of event time that one segment of a store holds: half the retention, at least one minute
+// (Java: Stores.defaultSegmentInterval); less of versioned stores (RocksDbVersionedKeyValueBytesStoreSupplier). Expired
+// data is dropped by whole segments.
+func (s *Spec) SegmentInterval() time.Duration {
+	switch r := s.Retention; {
+	case s.Kind != Versioned:
+		return max(r/2, time.Minute)
+	case r <= time.Minute:
+		return max(r/3, 2*time.Second)
+	case r <= 5*time.Minute:
+		return max(r/5, 20*time.Second)
+	case r <= time.Hour:
+		return max(r/12, time.Minute)
+	default:
+		return max(r/24, 5*time.Minute)
+	}
+}
 
-// ChangelogConfig returns the configs of the store's changelog topic, by kind (InternalTopicManager and
-// WindowedChangelogTopicConfig): compacted; window stores also drop records older than their retention plus
-// additionalRetention (windowstore.changelog.additional.retention.ms, one day by default).
+// ChangelogConfig returns the configs of the store's changelog topic, by kind (InternalTopicManager,
+// WindowedChangelogTopicConfig and VersionedChangelogTopicConfig): compacted; window stores also drop records older than
+// their retention plus additionalRetention (windowstore.changelog.additional.retention.ms, one day by default); versioned
+// ones are not compacted for their retention and a day.
 func (s *Spec) ChangelogConfig(additionalRetention time.Duration) map[string]string {
 	c := map[string]string{"cleanup.policy": "compact", "message.timestamp.type": "CreateTime"}
 	if s.Kind == Window || s.Kind == Session {
@@ -93,6 +112,9 @@ func (s *Spec) ChangelogConfig(additionalRetention time.Duration) map[string]str
 		if s.Retention > math.MaxInt64-additionalRetention {
 			c["retention.ms"] = fmt.Sprint(math.MaxInt64)
 		}
+	}
+	if s.Kind == Versioned {
+		c["min.compaction.lag.ms"] = fmt.Sprint((s.Retention + min(24*time.Hour, math.MaxInt64-s.Retention)).Milliseconds())
 	}
 	for k, v := range s.LogConfig {
 		c[k] = v

@@ -9,7 +9,10 @@ import (
 	"github.com/millrace/millrace/topology"
 )
 
-const aggregateOptions = nameOption | nodeNameOption | storeOption | keyOption | valueOption
+const (
+	aggregateOptions = nameOption | nodeNameOption | storeOption | keyOption | valueOption
+	tableOptions     = aggregateOptions | versionedOption // of tables without windows
+)
 
 // Count counts the records of each key, from 1. A record with a null key or value is dropped, counted. Each count has
 // the greatest timestamp of its records.
@@ -18,7 +21,7 @@ const aggregateOptions = nameOption | nodeNameOption | storeOption | keyOption |
 // OnDisk, Uncached, Unlogged and LogConfig are about the store; WithKey sets the key's serde. Java:
 // KGroupedStream.count. Names: KSTREAM-AGGREGATE-STATE-STORE-n, KSTREAM-AGGREGATE-n.
 func (g *Grouped[K, V]) Count(opts ...Option) *Table[K, int64] {
-	o := g.b.options("Count", opts, aggregateOptions)
+	o := g.b.options("Count", opts, tableOptions)
 	if o.store && o.name == "" {
 		g.b.newName("KSTREAM-AGGREGATE-STATE-STORE-") // Java uses up a number more here, for compatibility with itself
 	}
@@ -49,7 +52,7 @@ func (g *Grouped[K, V]) TryReduce(f func(ctx context.Context, result, value V) (
 }
 
 func (g *Grouped[K, V]) reduce(verb string, f func(ctx context.Context, result, value V) (V, error), opts []Option) *Table[K, V] {
-	o := g.b.options(verb, opts, aggregateOptions)
+	o := g.b.options(verb, opts, tableOptions)
 	return aggregate(g, verb, "KSTREAM-REDUCE-", o, g.value, node.Aggregation[K, V, V]{Add: reducer[K](f)})
 }
 
@@ -78,7 +81,7 @@ func (g *Grouped[K, V]) Aggregate[A any](init func() A, add func(key K, value V,
 // TryAggregate is [Grouped.Aggregate] with a context and an error.
 func (g *Grouped[K, V]) TryAggregate[A any](init func() A, add func(ctx context.Context, key K, value V, result A) (A, error), opts ...Option) *Table[K, A] {
 	g.b.function("Aggregate", init, add)
-	o := g.b.options("Aggregate", opts, aggregateOptions)
+	o := g.b.options("Aggregate", opts, tableOptions)
 	return aggregate(g, "Aggregate", "KSTREAM-AGGREGATE-", o, nil, node.Aggregation[K, V, A]{Init: init, Add: adder(add)})
 }
 
@@ -92,7 +95,7 @@ func aggregate[K, V, A any](g *Grouped[K, V], verb, prefix string, o *settings, 
 	a.Value = serdeFor(g.b, given(g.b, verb, o.value, value), "value", "streams.WithValue")
 	a.Store = g.b.storeName(o.name, prefix)
 	name := g.b.nameOr(o.node, prefix)
-	kept := newKept(a.Store)
+	kept := newKept(a.Store, o)
 	a.SendOld = kept.sendsOld
 	spec := o.spec(a.Store, state.KeyValue)
 	st := aggregation(name, node.Aggregate(name, a), func(t *topology.Builder, user string) { t.AddStore(spec, user) })

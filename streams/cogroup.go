@@ -114,7 +114,7 @@ func cogroupNodes[K, V, A any](add func(context.Context, K, V, A) (A, error)) fu
 // <name>-cogroup-agg-i and <name>-cogroup-merge.
 func (c *Cogrouped[K, A]) Aggregate(init func() A, opts ...Option) *Table[K, A] {
 	c.b.function("Aggregate", init)
-	o := c.b.options("Aggregate", opts, aggregateOptions)
+	o := c.b.options("Aggregate", opts, tableOptions)
 	a, spec := cogroupStore(c, o, init, state.KeyValue)
 	t := cogroupedTable[K, A, K](c, a, o, spec, nil, func(n aggregators[K, A], name string) topology.NewFunc { return n.plain(name) })
 	t.key = a.Key
@@ -137,7 +137,7 @@ func cogroupedTable[K, A, W any](c *Cogrouped[K, A], a node.Aggregation[K, any, 
 	make func(aggregators[K, A], string) topology.NewFunc,
 ) *Table[W, A] {
 	b := c.b
-	kept := newKept(a.Store)
+	kept := newKept(a.Store, o)
 	a.SendOld = kept.sendsOld
 	var parents, nodes []*step
 	var sources []string

@@ -86,7 +86,7 @@ func newForeignNames(b *Builder, named string) (n foreignNames) {
 
 func foreignJoin[K, V, FK, V2, R any](t *Table[K, V], other *Table[FK, V2], verb string, j node.ForeignJoin[K, V, FK, V2, R], opts []Option) *Table[K, R] {
 	b := t.b
-	o := b.options(verb, opts, aggregateOptions)
+	o := b.options(verb, opts, tableOptions)
 	if other == nil || other.b != b {
 		b.fail("%s takes a table of the same Builder", verb)
 		return &Table[K, R]{b: b, step: t.step, name: t.name, key: t.key, sources: t.sources, kept: &kept{above: t.kept}}
@@ -94,7 +94,8 @@ func foreignJoin[K, V, FK, V2, R any](t *Table[K, V], other *Table[FK, V2], verb
 	other.kept.enableOld(true)
 	t.kept.enableOld(true)
 	n := newForeignNames(b, o.node)
-	kept := &kept{store: o.name, ifNeeded: b.storeName(o.name, "KTABLE-FK-JOIN-OUTPUT-")}
+	kept := &kept{store: o.name, ifNeeded: b.storeName(o.name, "KTABLE-FK-JOIN-OUTPUT-"), history: o.history}
+	j.Versioned, j.OtherVersioned = t.kept.isVersioned(), other.kept.isVersioned()
 	j.Store = n.store
 	j.Key = serdeFor(b, given(b, verb, o.key, t.key), "key", "streams.WithKey")
 	j.Value = serdeFor(b, t.value, "value", "streams.WithValue of the first table")

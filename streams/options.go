@@ -30,12 +30,13 @@ const (
 	otherOption
 	usesOption
 	timestampedOption
+	versionedOption
 )
 
 var optionNames = map[optionKind]string{
 	nameOption: "As", nodeNameOption: "Named", storeOption: "a store option", retentionOption: "Retention",
 	partitionsOption: "Partitions", keyOption: "WithKey", valueOption: "WithValue", otherOption: "WithOther", timeOption: "a timestamp option",
-	usesOption: "Uses", timestampedOption: "Timestamped",
+	usesOption: "Uses", timestampedOption: "Timestamped", versionedOption: "Versioned",
 }
 
 // settings are what the options of one call say.
@@ -50,6 +51,7 @@ type settings struct {
 	timestamped bool
 	logConfig   map[string]string
 	retention   *time.Duration
+	history     *time.Duration // of a versioned store
 	partitions  *int
 	key, value  any // serdes
 	other       any // that of the other stream's values
@@ -71,6 +73,12 @@ func (b *Builder) options(verb string, opts []Option, takes optionKind) *setting
 		if err := topology.CheckName(name); err != nil {
 			b.fail("%s: %s", verb, strings.TrimPrefix(err.Error(), "topology: "))
 		}
+	}
+	if s.history != nil && s.name == "" {
+		b.fail("%s: a store that is versioned needs a name; give it streams.As", verb)
+	}
+	if h := s.history; h != nil && (*h < 0 || *h%time.Millisecond != 0) {
+		b.fail("%s: the history of store %q is kept for %v; it can be 0 or more whole milliseconds", verb, s.name, *h)
 	}
 	return s
 }
@@ -128,6 +136,20 @@ func Retention(d time.Duration) Option {
 	return Option{retentionOption, func(s *settings) { s.store, s.retention = true, &d }}
 }
 
+// Versioned lets a table keep, beside the latest value of each key, those that it had, each for history after the next
+// one began. So the table's updates apply by their timestamps, whatever the order in which they come: one that is late
+// takes its place in the history, and reaches the versioned tables that are made of this one by Filter and MapValues,
+// but no aggregation and no join of tables, where it is dropped, counted by joins. One that is more than history behind
+// the latest timestamp that the table has seen is dropped, counted. [Stream.JoinTable] joins a record with the row as it
+// was at the record's timestamp.
+//
+// The store needs a name (As). It is never cached, and cannot be suppressed. A table made of a versioned one is versioned
+// too, unless it is kept in a store that is not; a join of tables and an aggregation only where they say so. Java:
+// Materialized.as(Stores.persistentVersionedKeyValueStore), KIP-889, KIP-914.
+func Versioned(history time.Duration) Option {
+	return Option{versionedOption, func(s *settings) { s.store, s.history = true, &history }}
+}
+
 // Partitions sets the number of partitions of a repartition topic; by default it has as many as the topics whose
 // records it takes, at most.
 func Partitions(n int) Option {
@@ -165,8 +187,12 @@ func given[T any](b *Builder, verb string, option any, fallback serde.Serde[T]) 
 
 // spec describes the store that the settings ask for.
 func (s *settings) spec(name string, kind state.Kind) *state.Spec {
-	return &state.Spec{
+	spec := &state.Spec{
 		Name: name, Kind: kind, Engine: s.engine, Timestamped: true,
 		Logged: !s.unlogged, LogConfig: s.logConfig, Cached: !s.uncached,
 	}
+	if s.history != nil {
+		spec.Kind, spec.Retention, spec.Cached = state.Versioned, *s.history, false
+	}
+	return spec
 }

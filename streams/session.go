@@ -138,7 +138,7 @@ func sessionAggregate[K, V, A any, W WindowedKey[K]](w *SessionWindowed[K, V], v
 	a.Value = serdeFor(g.b, given(g.b, verb, o.value, value), "value", "streams.WithValue")
 	a.Store = g.b.storeName(o.name, prefix)
 	name := g.b.nameOr(o.node, prefix)
-	kept := newKept(a.Store)
+	kept := newKept(a.Store, o)
 	a.SendOld = kept.sendsOld
 	spec := o.spec(a.Store, state.Session)
 	spec.Timestamped = false

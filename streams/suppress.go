@@ -67,6 +67,9 @@ func (t *Table[K, V]) suppress(verb string, s Suppression, opts []Option) *Table
 	b := t.b
 	o := b.options(verb, opts, nameOption|storeOption)
 	n := s.check(b, verb)
+	if t.kept.isVersioned() {
+		b.fail("%s takes no table that is versioned, or made of one that is; keep the table in a store that is not", verb)
+	}
 	if s.final {
 		n.Wait = t.step.windowGrace(b, verb)
 	}

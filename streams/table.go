@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"time"
 
 	"github.com/millrace/millrace/internal/node"
 	"github.com/millrace/millrace/serde"
@@ -28,14 +29,33 @@ type kept struct {
 	store    string // empty: computed from the table above
 	ifNeeded string // the store that a source table gets once somebody needs one
 	sendOld  bool
-	above    *kept   // of a table that is computed
-	joined   []*kept // of a join
-	buffer   string  // of a table that is suppressed: what it holds back
+	above    *kept          // of a table that is computed
+	inherits bool           // it is versioned if the one above is
+	history  *time.Duration // that a versioned table keeps; nil: it is not versioned
+	joined   []*kept        // of a join
+	buffer   string         // of a table that is suppressed: what it holds back
 }
 
 func joinedKept(first, second *kept) *kept { return &kept{joined: []*kept{first, second}} }
 
-func newKept(store string) *kept { return &kept{store: store} }
+func newKept(store string, o *settings) *kept { return &kept{store: store, history: o.history} }
+
+// versioned returns how long the table keeps its history, if it is versioned or made of one that is
+// (InternalStreamsBuilder.isVersionedOrVersionedUpstream).
+func (k *kept) versioned() (history time.Duration, ok bool) {
+	for k.inherits {
+		k = k.above
+	}
+	if k.history == nil {
+		return 0, false
+	}
+	return *k.history, true
+}
+
+func (k *kept) isVersioned() bool {
+	_, ok := k.versioned()
+	return ok
+}
 
 func (k *kept) storeName() string { return k.store }
 func (k *kept) sendsOld() bool    { return k.sendOld }
@@ -81,16 +101,16 @@ func (k *kept) readable() []string {
 }
 
 // Table reads a topic as a table: each record is the new value of its key, a null value deletes it, a null key is
-// dropped, counted. Updates apply in the order of their offsets.
+// dropped, counted. Updates apply in the order of their offsets, with Versioned by their timestamps.
 //
 // Options: As names the store and keeps the table there; without it the table is kept only where something needs it.
-// Named names the nodes. InMemory, OnDisk, Uncached, Unlogged and LogConfig are about the store; EventTime and the other
+// Named names the nodes. Versioned keeps its history; InMemory, OnDisk, Uncached, Unlogged and LogConfig are about the store; EventTime and the other
 // timestamp options say what the records' timestamps are. Java: StreamsBuilder.table. Names: <topic>-STATE-STORE-n,
 // KSTREAM-SOURCE-n, KTABLE-SOURCE-n.
 func (b *Builder) Table[K, V any](topic string, key serde.Serde[K], value serde.Serde[V], opts ...Option) *Table[K, V] {
-	o := b.options("Table", opts, nameOption|nodeNameOption|storeOption|timeOption)
+	o := b.options("Table", opts, nameOption|nodeNameOption|storeOption|versionedOption|timeOption)
 	b.checkTopics("Table", []string{topic})
-	kept := &kept{store: o.name, ifNeeded: o.name}
+	kept := &kept{store: o.name, ifNeeded: o.name, history: o.history}
 	if o.name == "" {
 		kept.ifNeeded = b.newName(topic + "-STATE-STORE-")
 	}
@@ -127,13 +147,13 @@ func suffixed(name, suffix string) string {
 // dropped. Where a verb before it changed the key, the records are repartitioned first.
 //
 // Options: As names the store and keeps the table there; without it the table is kept only where something needs it.
-// Named names the node and the repartition topic. Java: KStream.toTable. Names: KSTREAM-TOTABLE-n,
+// Named names the node and the repartition topic, Versioned keeps the history. Java: KStream.toTable. Names: KSTREAM-TOTABLE-n,
 // KSTREAM-TOTABLE-STATE-STORE-n.
 func (s *Stream[K, V]) ToTable(opts ...Option) *Table[K, V] {
 	b := s.b
-	o := b.options("ToTable", opts, aggregateOptions)
+	o := b.options("ToTable", opts, tableOptions)
 	name := b.nameOr(o.node, "KSTREAM-TOTABLE-")
-	kept := &kept{store: o.name, ifNeeded: b.storeName(o.name, "KSTREAM-TOTABLE-")}
+	kept := &kept{store: o.name, ifNeeded: b.storeName(o.name, "KSTREAM-TOTABLE-"), history: o.history}
 	key := serdeFor(b, given(b, "ToTable", o.key, s.key), "key", "streams.WithKey")
 	value := serdeFor(b, given(b, "ToTable", o.value, s.value), "value", "streams.WithValue")
 	parent, sources := s.step, s.sources
@@ -190,11 +210,11 @@ func (t *Table[K, V]) TryFilterNot(drop func(context.Context, K, V) (bool, error
 }
 
 func (t *Table[K, V]) filter(verb string, keep func(context.Context, K, V) (bool, error), want bool, opts []Option) *Table[K, V] {
-	o := t.b.options(verb, opts, aggregateOptions)
+	o := t.b.options(verb, opts, tableOptions)
 	key, value := given(t.b, verb, o.key, t.key), given(t.b, verb, o.value, t.value)
 	return derived(t, verb, "KTABLE-FILTER-", o, key, value,
 		func(name string, s node.TableStore[K, V]) topology.NewFunc {
-			return node.TableFilter(name, keep, want, s)
+			return node.TableFilter(name, keep, want, t.kept.isVersioned(), s)
 		},
 		func(parent node.GetterFunc[K, V]) node.GetterFunc[K, V] { return node.FilterGetter(parent, keep, want) },
 		true)
@@ -212,7 +232,7 @@ func (t *Table[K, V]) MapValues[V2 any](f func(V) V2, opts ...Option) *Table[K, 
 // TryMapValues is [Table.MapValues] with a context, the key and an error.
 func (t *Table[K, V]) TryMapValues[V2 any](f func(context.Context, K, V) (V2, error), opts ...Option) *Table[K, V2] {
 	t.b.function("TryMapValues", f)
-	o := t.b.options("MapValues", opts, aggregateOptions)
+	o := t.b.options("MapValues", opts, tableOptions)
 	key, value := given(t.b, "MapValues", o.key, t.key), given(t.b, "MapValues", o.value, carried[V, V2](t.value))
 	return derived(t, "MapValues", "KTABLE-MAPVALUES-", o, key, value,
 		func(name string, s node.TableStore[K, V2]) topology.NewFunc {
@@ -232,7 +252,7 @@ func derived[K, V, V2 any](t *Table[K, V], verb, prefix string, o *settings, key
 		b.newName(prefix + "STATE-STORE-") // a store without a name is not made, but uses up a number
 	}
 	name := b.nameOr(o.node, prefix)
-	kept := &kept{store: o.name, above: t.kept}
+	kept := &kept{store: o.name, above: t.kept, inherits: !o.store && o.name == "", history: o.history}
 	if o.name != "" {
 		key, value = serdeFor(b, key, "key", "streams.WithKey"), serdeFor(b, value, "value", "streams.WithValue")
 	}

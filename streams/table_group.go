@@ -40,7 +40,7 @@ func (t *Table[K, V]) TryGroupBy[K2, V2 any](f func(context.Context, K, V) (K2, 
 	name := t.b.nameOr(o.name, "KTABLE-SELECT-")
 	key := serdeFor(t.b, given(t.b, "GroupBy", o.key, carried[K, K2](t.key)), "key", "streams.WithKey")
 	value := serdeFor(t.b, given(t.b, "GroupBy", o.value, carried[V, V2](t.value)), "value", "streams.WithValue")
-	make := node.TableGroupBy(name, f, key)
+	make := node.TableGroupBy(name, f, t.kept.isVersioned(), key)
 	st := t.b.add(t.step, &step{name: name, write: func(tb *topology.Builder, parents []string) {
 		tb.AddProcessor(name, make, parents...)
 	}})
@@ -52,7 +52,7 @@ func (t *Table[K, V]) TryGroupBy[K2, V2 any](f func(context.Context, K, V) (K2, 
 //
 // Options as for [Grouped.Count]. Java: KGroupedTable.count. Names: KTABLE-AGGREGATE-STATE-STORE-n, KTABLE-AGGREGATE-n.
 func (g *GroupedTable[K, V]) Count(opts ...Option) *Table[K, int64] {
-	o := g.b.options("Count", opts, aggregateOptions)
+	o := g.b.options("Count", opts, tableOptions)
 	less := func(_ context.Context, _ K, _ V, n int64) (int64, error) { return n - 1, nil }
 	return tableAggregate(g, "Count", "KTABLE-AGGREGATE-", o, serde.Int64, node.Aggregation[K, V, int64]{Init: zero, Add: countOne[K, V]}, less)
 }
@@ -72,7 +72,7 @@ func (g *GroupedTable[K, V]) Reduce(add, subtract func(result, value V) V, opts 
 // TryReduce is [GroupedTable.Reduce] with contexts and errors.
 func (g *GroupedTable[K, V]) TryReduce(add, subtract func(ctx context.Context, result, value V) (V, error), opts ...Option) *Table[K, V] {
 	g.b.function("TryReduce", add, subtract)
-	o := g.b.options("Reduce", opts, aggregateOptions)
+	o := g.b.options("Reduce", opts, tableOptions)
 	less := func(ctx context.Context, _ K, v, result V) (V, error) { return subtract(ctx, result, v) }
 	return tableAggregate(g, "Reduce", "KTABLE-REDUCE-", o, g.value, node.Aggregation[K, V, V]{Add: reducer[K](add)}, less)
 }
@@ -92,7 +92,7 @@ func (g *GroupedTable[K, V]) Aggregate[A any](init func() A, add, subtract func(
 // TryAggregate is [GroupedTable.Aggregate] with contexts and errors.
 func (g *GroupedTable[K, V]) TryAggregate[A any](init func() A, add, subtract func(ctx context.Context, key K, value V, result A) (A, error), opts ...Option) *Table[K, A] {
 	g.b.function("Aggregate", init, add, subtract)
-	o := g.b.options("Aggregate", opts, aggregateOptions)
+	o := g.b.options("Aggregate", opts, tableOptions)
 	return tableAggregate(g, "Aggregate", "KTABLE-AGGREGATE-", o, nil, node.Aggregation[K, V, A]{Init: init, Add: adder(add)}, subtract)
 }
 
@@ -111,7 +111,7 @@ func tableAggregate[K, V, A any](g *GroupedTable[K, V], verb, prefix string, o *
 		g.repeated = tableRepartition(topic+repartitionSuffix, sink, source, g.key, g.value)
 	}
 	b.add(g.step, g.repeated)
-	kept := newKept(a.Store)
+	kept := newKept(a.Store, o)
 	a.SendOld = kept.sendsOld
 	spec := o.spec(a.Store, state.KeyValue)
 	st := b.add(g.repeated, aggregation(name, node.TableAggregate(name, a, subtract), func(t *topology.Builder, user string) { t.AddStore(spec, user) }))

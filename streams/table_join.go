@@ -68,13 +68,15 @@ func (t *Table[K, V]) TryOuterJoin[V2, R any, O OptValue[V], O2 OptValue[V2]](ot
 
 func tableJoin[K, V, V2, R any](t *Table[K, V], other *Table[K, V2], verb string, j node.TableJoin[K, V, V2, R], opts []Option) *Table[K, R] {
 	b := t.b
-	o := b.options(verb, opts, aggregateOptions)
+	o := b.options(verb, opts, tableOptions)
 	if other == nil || other.b != b {
 		b.fail("%s takes a table of the same Builder", verb)
 		return &Table[K, R]{b: b, step: t.step, name: t.name, key: t.key, sources: t.sources, kept: &kept{above: t.kept}}
 	}
 	key, value := given(b, verb, o.key, t.key), given[R](b, verb, o.value, nil)
 	kept := joinedKept(t.kept, other.kept)
+	kept.history = o.history
+	j.VersionedA, j.VersionedB = t.kept.isVersioned(), other.kept.isVersioned()
 	if o.store || o.name != "" {
 		kept.store = b.storeName(o.name, "KTABLE-MERGE-")
 		key, value = serdeFor(b, key, "key", "streams.WithKey"), serdeFor(b, value, "value", "streams.WithValue")

@@ -95,7 +95,7 @@ func windowAggregate[K, V, A any, W WindowedKey[K]](w *TimeWindowed[K, V], verb,
 	a.Value = serdeFor(g.b, given(g.b, verb, o.value, value), "value", "streams.WithValue")
 	a.Store = g.b.storeName(o.name, prefix)
 	name := g.b.nameOr(o.node, prefix)
-	kept := newKept(a.Store)
+	kept := newKept(a.Store, o)
 	a.SendOld = kept.sendsOld
 	spec := o.spec(a.Store, state.Window)
 	w.describe(g.b, verb, o, spec)

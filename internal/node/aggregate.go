@@ -83,8 +83,9 @@ func (n *aggregate[K, V, A]) Receive(r Record[K, V]) error {
 		return n.failed(err)
 	}
 	null := n.nulls.is(now)
-	if err := n.store.put(n.task, r.Key, now, null, time, r.Time, r.Headers); err != nil {
+	kept, late, err := n.store.put(n.task, r.Key, now, null, time, r.Time, r.Headers)
+	if err != nil || !kept {
 		return err
 	}
-	return n.forward(Record[K, Change[A]]{Key: r.Key, Value: Change[A]{now, old, null, absent}, Time: time, Headers: r.Headers})
+	return n.forward(Record[K, Change[A]]{Key: r.Key, Value: Change[A]{now, old, null, absent, late}, Time: time, Headers: r.Headers})
 }

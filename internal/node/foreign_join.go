@@ -16,10 +16,12 @@ type ForeignJoin[K, V, FK, V2, R any] struct {
 	Extract func(ctx context.Context, k K, v V) (FK, error)
 	Join    func(ctx context.Context, k K, v V, other V2, has bool) (R, error)
 	Left    bool // rows that name none are joined too
-	Key     serde.Serde[K]
-	Value   serde.Serde[V]
-	Foreign serde.Serde[FK]
-	Store   string // of subscriptions
+	// Versioned and OtherVersioned say of which table what is late is dropped, counted.
+	Versioned, OtherVersioned bool
+	Key                       serde.Serde[K]
+	Value                     serde.Serde[V]
+	Foreign                   serde.Serde[FK]
+	Store                     string // of subscriptions
 }
 
 // Send subscribes for each change of the first table (SubscriptionSendProcessorSupplier).
@@ -39,6 +41,9 @@ type foreignSend[K, V, FK, V2, R any] struct {
 }
 
 func (n *foreignSend[K, V, FK, V2, R]) Receive(r Record[K, Change[V]]) error {
+	if n.Versioned && r.Value.Late {
+		return n.drop(lateChange)
+	}
 	before, err := n.extract(r.Key, r.Value.Old, r.Value.NullOld)
 	if err != nil {
 		return n.failed(err)
@@ -199,7 +204,7 @@ func (n *foreignLook[K, FK, V2]) Receive(r Record[FK, Subscription]) (err error)
 	var row Entry[V2]
 	n.enter() // the row may be computed by functions
 	if !r.NullKey {
-		if row, err = n.get(r.Key); err != nil {
+		if row, err = n.get(r.Key, latest); err != nil {
 			return err
 		}
 	}
@@ -234,22 +239,26 @@ func (j ForeignJoin[K, V, FK, V2, R]) Tell(name string) topology.NewFunc {
 			return nil, err
 		}
 		s, err := openStore(task, j.Store)
-		return &foreignTell[K, FK, V2]{base: baseOf(name, task), key: j.Key, foreign: j.Foreign, store: s, out: out}, err
+		return &foreignTell[K, FK, V2]{base: baseOf(name, task), key: j.Key, foreign: j.Foreign, versioned: j.OtherVersioned, store: s, out: out}, err
 	}
 }
 
 type foreignTell[K, FK, V2 any] struct {
 	base
-	key     serde.Serde[K]
-	foreign serde.Serde[FK]
-	store   *store.Store
-	out     Outputs[K, Response[V2]]
-	prefix  []byte
+	key       serde.Serde[K]
+	foreign   serde.Serde[FK]
+	versioned bool
+	store     *store.Store
+	out       Outputs[K, Response[V2]]
+	prefix    []byte
 }
 
 func (n *foreignTell[K, FK, V2]) Receive(r Record[FK, Change[V2]]) (err error) {
 	if r.NullKey {
 		return n.drop("null key")
+	}
+	if n.versioned && r.Value.Late {
+		return n.drop(lateChange)
 	}
 	if n.prefix, err = foreignKey(n.prefix[:0], n.foreign, r.Key); err != nil {
 		return fmt.Errorf("node %q: encoding the foreign key: %w", n.name, err)
@@ -305,7 +314,7 @@ type foreignResolve[K, V, FK, V2, R any] struct {
 
 func (n *foreignResolve[K, V, FK, V2, R]) Receive(r Record[K, Response[V2]]) error {
 	n.enter() // the row may be computed by functions
-	row, err := n.get(r.Key)
+	row, err := n.get(r.Key, latest)
 	if err != nil {
 		return err
 	}

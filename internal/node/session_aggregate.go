@@ -250,7 +250,7 @@ func SessionGetter[K, V any](name string, key serde.Serde[K], value serde.Serde[
 		if err != nil {
 			return nil, err
 		}
-		return func(w serde.Windowed[K]) (e Entry[V], err error) {
+		return func(w serde.Windowed[K], _ int64) (e Entry[V], err error) {
 			b, err := s.encodeKey(w.Key)
 			if err != nil {
 				return e, err

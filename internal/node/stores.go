@@ -38,14 +38,16 @@ func (s *KeyValues[K, V]) Put(k K, v V, at int64) error {
 	if at < 0 {
 		at = time
 	}
-	return s.user.note(s.store.put(task, k, v, s.null.is(v), at, time, headers))
+	_, _, err := s.store.put(task, k, v, s.null.is(v), at, time, headers)
+	return s.user.note(err)
 }
 
 // Delete removes a key.
 func (s *KeyValues[K, V]) Delete(k K) error {
 	var none V
 	task, time, headers := s.user.inProcess()
-	return s.user.note(s.store.put(task, k, none, true, time, time, headers))
+	_, _, err := s.store.put(task, k, none, true, time, time, headers)
+	return s.user.note(err)
 }
 
 // Key returns the bytes of a key.

@@ -6,8 +6,8 @@ import (
 	"github.com/millrace/millrace/topology"
 )
 
-// StreamTableJoin looks up the key of each record in a table and sends the joined value on, with the record's timestamp
-// (KStreamKTableJoin). A null value is dropped, and a null key as well unless the join is a left one, which joins it
+// StreamTableJoin looks up the key of each record in a table, a versioned one as of the record's timestamp, and sends the
+// joined value on, with that timestamp (KStreamKTableJoin). A null value is dropped, and a null key as well unless the join is a left one, which joins it
 // with no row. Without a row an inner join sends nothing.
 func StreamTableJoin[K, V, T, R any](name string, table GetterFunc[K, T], left bool, join func(ctx context.Context, k K, v V, row T, found bool) (R, error)) topology.NewFunc {
 	return func(task topology.Context, children []any) (any, error) {
@@ -37,7 +37,7 @@ func (n *streamTableJoin[K, V, T, R]) Receive(r Record[K, V]) error {
 	var row Entry[T]
 	if !r.NullKey {
 		var err error
-		if row, err = n.get(r.Key); err != nil {
+		if row, err = n.get(r.Key, r.Time); err != nil {
 			return err
 		}
 	}

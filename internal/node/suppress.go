@@ -170,7 +170,7 @@ func SuppressGetter[K, V any](parent GetterFunc[K, V], buffer string, key serde.
 			return nil, err
 		}
 		c := codec[K, V]{name: buffer, key: key, value: value}
-		return func(k K) (e Entry[V], err error) {
+		return func(k K, _ int64) (e Entry[V], err error) {
 			kb, err := c.encodeKey(k)
 			if err != nil {
 				return e, err
@@ -180,7 +180,7 @@ func SuppressGetter[K, V any](parent GetterFunc[K, V], buffer string, key serde.
 				return e, err
 			}
 			if !waits {
-				return get(k)
+				return get(k, latest)
 			}
 			return c.decode(store.Value{Bytes: v.Prior, Timestamp: -1}, nil) // when that was is not known
 		}, nil

@@ -45,20 +45,23 @@ func (m *materialized[K, V]) old(k K) (v V, null bool, err error) {
 	return e.Value, !e.Found, err
 }
 
-// change keeps the new value, where the table is kept, and sends the change on.
+// change keeps the new value, where the table is kept, and sends the change on, unless it was too old to be kept.
 func (m *materialized[K, V]) change(k K, c Change[V], time int64, headers []topology.Header) error {
 	r := Record[K, Change[V]]{Key: k, Value: c, Time: time, Headers: headers}
 	if m.store == nil {
 		return m.out.Forward(r)
 	}
-	if err := m.store.put(m.task, k, c.New, c.NullNew, time, time, headers); err != nil {
+	kept, late, err := m.store.put(m.task, k, c.New, c.NullNew, time, time, headers)
+	if err != nil || !kept {
 		return err
 	}
+	r.Value.Late = late
 	return m.forward(r)
 }
 
 // TableSource makes a table of a stream (KTableSource): a null key is dropped, a null value deletes. Updates apply in
-// the order of their offsets; one with an older timestamp is not refused.
+// the order of their offsets; one with an older timestamp is not refused. Those of a versioned table apply by their
+// timestamps.
 func TableSource[K, V any](name string, t TableStore[K, V]) topology.NewFunc {
 	return func(task topology.Context, children []any) (any, error) {
 		m, err := materialize(name, task, children, t)
@@ -83,18 +86,19 @@ func (n *tableSource[K, V]) Receive(r Record[K, V]) error {
 }
 
 // TableFilter keeps the rows for which keep returns want; others are deleted (KTableFilter). Where old values are
-// known, nothing is sent for a row that was not there and still is not.
-func TableFilter[K, V any](name string, keep func(context.Context, K, V) (bool, error), want bool, t TableStore[K, V]) topology.NewFunc {
+// known, nothing is sent for a row that was not there and still is not, unless the table above is versioned: there may be
+// a history.
+func TableFilter[K, V any](name string, keep func(context.Context, K, V) (bool, error), want, versioned bool, t TableStore[K, V]) topology.NewFunc {
 	return func(task topology.Context, children []any) (any, error) {
 		m, err := materialize(name, task, children, t)
-		return &tableFilter[K, V]{m, keep, want}, err
+		return &tableFilter[K, V]{m, keep, want, versioned}, err
 	}
 }
 
 type tableFilter[K, V any] struct {
 	materialized[K, V]
-	keep func(context.Context, K, V) (bool, error)
-	want bool
+	keep            func(context.Context, K, V) (bool, error)
+	want, versioned bool
 }
 
 func (n *tableFilter[K, V]) filter(k K, v V, null bool) (V, bool, error) {
@@ -110,7 +114,7 @@ func (n *tableFilter[K, V]) filter(k K, v V, null bool) (V, bool, error) {
 }
 
 func (n *tableFilter[K, V]) Receive(r Record[K, Change[V]]) (err error) {
-	c := Change[V]{NullOld: true}
+	c := Change[V]{NullOld: true, Late: r.Value.Late}
 	if c.New, c.NullNew, err = n.filter(r.Key, r.Value.New, r.Value.NullNew); err != nil {
 		return n.failed(err)
 	}
@@ -123,7 +127,7 @@ func (n *tableFilter[K, V]) Receive(r Record[K, Change[V]]) (err error) {
 		if err != nil {
 			return err
 		}
-		if c.NullOld && c.NullNew {
+		if c.NullOld && c.NullNew && !n.versioned {
 			return nil
 		}
 	}
@@ -134,8 +138,8 @@ func (n *tableFilter[K, V]) Receive(r Record[K, Change[V]]) (err error) {
 func FilterGetter[K, V any](parent GetterFunc[K, V], keep func(context.Context, K, V) (bool, error), want bool) GetterFunc[K, V] {
 	return func(task topology.Context) (Getter[K, V], error) {
 		get, err := parent(task)
-		return func(k K) (Entry[V], error) {
-			e, err := get(k)
+		return func(k K, at int64) (Entry[V], error) {
+			e, err := get(k, at)
 			if err != nil || !e.Found {
 				return e, err
 			}
@@ -169,7 +173,7 @@ func (n *tableMapValues[K, V, V2]) mapped(k K, v V, null bool) (v2 V2, _ bool, e
 }
 
 func (n *tableMapValues[K, V, V2]) Receive(r Record[K, Change[V]]) (err error) {
-	c := Change[V2]{NullOld: true}
+	c := Change[V2]{NullOld: true, Late: r.Value.Late}
 	if c.New, c.NullNew, err = n.mapped(r.Key, r.Value.New, r.Value.NullNew); err != nil {
 		return n.failed(err)
 	}
@@ -191,8 +195,8 @@ func MapValuesGetter[K, V, V2 any](parent GetterFunc[K, V], f func(context.Conte
 	return func(task topology.Context) (Getter[K, V2], error) {
 		get, err := parent(task)
 		null := nullsOf[V2]()
-		return func(k K) (Entry[V2], error) {
-			e, err := get(k)
+		return func(k K, at int64) (Entry[V2], error) {
+			e, err := get(k, at)
 			if err != nil || !e.Found {
 				return Entry[V2]{}, err
 			}

@@ -66,8 +66,9 @@ func (n *tableAggregate[K, V, A]) Receive(r Record[K, Change[V]]) error {
 		}
 		null = n.nulls.is(agg)
 	}
-	if err := n.store.put(n.task, r.Key, agg, null, time, r.Time, r.Headers); err != nil {
+	kept, late, err := n.store.put(n.task, r.Key, agg, null, time, r.Time, r.Headers)
+	if err != nil || !kept {
 		return err
 	}
-	return n.forward(Record[K, Change[A]]{Key: r.Key, Value: Change[A]{agg, e.Value, null, !e.Found}, Time: time, Headers: r.Headers})
+	return n.forward(Record[K, Change[A]]{Key: r.Key, Value: Change[A]{agg, e.Value, null, !e.Found, late}, Time: time, Headers: r.Headers})
 }

@@ -13,22 +13,24 @@ import (
 
 // TableGroupBy makes a new key and value of the old and the new value of a row (KTableRepartitionMap): what the row was
 // is to be subtracted from one group and what it is added to another. Where both are in the same group one change
-// holds them, else the subtraction goes first. Rows with a null key or value are left out.
-func TableGroupBy[K, V, K2, V2 any](name string, f func(context.Context, K, V) (K2, V2, error), key serde.Serde[K2]) topology.NewFunc {
+// holds them, else the subtraction goes first. Rows with a null key or value are left out, and what is late in a
+// versioned table, not counted.
+func TableGroupBy[K, V, K2, V2 any](name string, f func(context.Context, K, V) (K2, V2, error), versioned bool, key serde.Serde[K2]) topology.NewFunc {
 	return func(task topology.Context, children []any) (any, error) {
 		out, err := wireChanges[K2, V2](name, children)
-		return &tableGroupBy[K, V, K2, V2]{base: baseOf(name, task), f: f, key: key, keys: nullsOf[K2](), values: nullsOf[V2](), out: out}, err
+		return &tableGroupBy[K, V, K2, V2]{base: baseOf(name, task), f: f, versioned: versioned, key: key, keys: nullsOf[K2](), values: nullsOf[V2](), out: out}, err
 	}
 }
 
 type tableGroupBy[K, V, K2, V2 any] struct {
 	base
-	f      func(context.Context, K, V) (K2, V2, error)
-	key    serde.Serde[K2]
-	keys   nulls[K2]
-	values nulls[V2]
-	out    Outputs[K2, Change[V2]]
-	a, b   []byte
+	f         func(context.Context, K, V) (K2, V2, error)
+	versioned bool
+	key       serde.Serde[K2]
+	keys      nulls[K2]
+	values    nulls[V2]
+	out       Outputs[K2, Change[V2]]
+	a, b      []byte
 }
 
 func (n *tableGroupBy[K, V, K2, V2]) pair(k K, v V, null bool) (k2 K2, v2 V2, _ bool, err error) {
@@ -40,6 +42,9 @@ func (n *tableGroupBy[K, V, K2, V2]) pair(k K, v V, null bool) (k2 K2, v2 V2, _ 
 }
 
 func (n *tableGroupBy[K, V, K2, V2]) Receive(r Record[K, Change[V]]) error {
+	if n.versioned && r.Value.Late {
+		return nil
+	}
 	newKey, newValue, noNew, err := n.pair(r.Key, r.Value.New, r.Value.NullNew)
 	if err != nil {
 		return n.failed(err)

@@ -7,15 +7,18 @@ import (
 )
 
 // TableJoin joins rows of two tables that have the same key: a of the first, b of the second. hasA and hasB say whether
-// there is one; those that the kind of join needs are there.
+// there is one; those that the kind of join needs are there. Of a versioned table what is late is dropped, counted.
 type TableJoin[K, A, B, R any] struct {
-	NeedsA, NeedsB bool
-	Join           func(ctx context.Context, k K, a A, hasA bool, b B, hasB bool) (R, error)
+	NeedsA, NeedsB         bool
+	VersionedA, VersionedB bool
+	Join                   func(ctx context.Context, k K, a A, hasA bool, b B, hasB bool) (R, error)
 }
+
+const lateChange = "out of order in a versioned table"
 
 // reversed returns the join as the second table sees it.
 func (j TableJoin[K, A, B, R]) reversed() TableJoin[K, B, A, R] {
-	return TableJoin[K, B, A, R]{j.NeedsB, j.NeedsA, func(ctx context.Context, k K, b B, hasB bool, a A, hasA bool) (R, error) {
+	return TableJoin[K, B, A, R]{j.NeedsB, j.NeedsA, j.VersionedB, j.VersionedA, func(ctx context.Context, k K, b B, hasB bool, a A, hasA bool) (R, error) {
 		return j.Join(ctx, k, a, hasA, b, hasB)
 	}}
 }
@@ -52,15 +55,18 @@ func (n *tableJoin[K, A, B, R]) Receive(r Record[K, Change[A]]) error {
 	if r.NullKey {
 		return n.drop("null key")
 	}
+	if n.VersionedA && r.Value.Late {
+		return n.drop(lateChange)
+	}
 	n.enter() // the row may be computed by functions as well
-	row, err := n.get(r.Key)
+	row, err := n.get(r.Key, latest)
 	if err != nil {
 		return err
 	}
 	if !row.Found && (n.NeedsB || r.Value.NullNew && r.Value.NullOld) {
 		return nil
 	}
-	c := Change[R]{NullNew: true, NullOld: true}
+	c := Change[R]{NullNew: true, NullOld: true, Late: r.Value.Late}
 	if c.New, c.NullNew, err = n.joined(r.Key, r.Value.New, r.Value.NullNew, row); err != nil {
 		return n.failed(err)
 	}
@@ -110,12 +116,12 @@ func TableJoinGetter[K, A, B, R any](j TableJoin[K, A, B, R], first GetterFunc[K
 		}
 		getB, err := second(task)
 		null := nullsOf[R]()
-		return func(k K) (e Entry[R], err error) {
-			a, err := getA(k)
+		return func(k K, _ int64) (e Entry[R], err error) { // it has no history, whatever the tables have
+			a, err := getA(k, latest)
 			if err != nil || !a.Found && j.NeedsA {
 				return e, err
 			}
-			b, err := getB(k)
+			b, err := getB(k, latest)
 			if err != nil || !b.Found && (j.NeedsB || !a.Found) {
 				return e, err
 			}

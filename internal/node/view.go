@@ -2,9 +2,11 @@ package node
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/serde"
+	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/topology"
 )
 
@@ -15,15 +17,18 @@ type Entry[V any] struct {
 	Found bool
 }
 
-// A Getter reads the current value of a table.
-type Getter[K, V any] func(K) (Entry[V], error)
+// A Getter reads the value of a table that is versioned as of a time, or the latest, and the current one of any other.
+type Getter[K, V any] func(k K, at int64) (Entry[V], error)
+
+const latest = math.MaxInt64
 
 // A GetterFunc makes the Getter of a task.
 type GetterFunc[K, V any] func(topology.Context) (Getter[K, V], error)
 
-// keyValue is the typed view of a key-value store by the node that writes it.
+// keyValue is the typed view of a key-value store, or of a versioned one, by the node that writes it.
 type keyValue[K, V any] struct {
 	*store.Store
+	versioned bool
 	codec[K, V]
 }
 
@@ -100,31 +105,43 @@ func openKeyValue[K, V any](task topology.Context, name string, key serde.Serde[
 	if err != nil {
 		return nil, err
 	}
-	return &keyValue[K, V]{s, codec[K, V]{name: name, key: key, value: value}}, nil
+	return &keyValue[K, V]{s, s.Spec().Kind == state.Versioned, codec[K, V]{name: name, key: key, value: value}}, nil
 }
 
-func (s *keyValue[K, V]) get(k K) (e Entry[V], err error) {
+func (s *keyValue[K, V]) get(k K) (Entry[V], error) { return s.getAt(k, latest) }
+
+// getAt is get as of a time, where the store is versioned.
+func (s *keyValue[K, V]) getAt(k K, at int64) (e Entry[V], err error) {
 	b, err := s.encodeKey(k)
 	if err != nil {
 		return e, err
 	}
+	if s.versioned {
+		v, err := s.GetVersion(b, at)
+		return s.decode(v.Value, err)
+	}
 	return s.decode(s.Get(b))
 }
 
-// put writes a value with its timestamp; a null is a tombstone, which is logged with the time of the record in process.
-func (s *keyValue[K, V]) put(task topology.Context, k K, v V, null bool, time int64, recordTime int64, headers []topology.Header) error {
+// put writes a value with its timestamp; a null is a tombstone, which is logged with the time of the record in process,
+// unless the store is versioned. There it may be too old, and is not kept, or has its place in the history: late.
+func (s *keyValue[K, V]) put(task topology.Context, k K, v V, null bool, time int64, recordTime int64, headers []topology.Header) (kept, late bool, err error) {
 	kb, err := s.encodeKey(k)
 	if err != nil {
-		return err
+		return false, false, err
 	}
 	vb, err := s.encodeValue(v, null)
 	if err != nil {
-		return err
+		return false, false, err
+	}
+	if s.versioned {
+		end, err := s.PutVersion(kb, store.Value{Bytes: vb, Timestamp: time})
+		return end != store.Refused, end != store.Latest, err
 	}
 	if null {
 		time = recordTime
 	}
-	return s.Put(kb, store.Value{Bytes: vb, Timestamp: time}, s.context(task, recordTime, headers))
+	return true, false, s.Put(kb, store.Value{Bytes: vb, Timestamp: time}, s.context(task, recordTime, headers))
 }
 
 // StoreGetter reads a table from its key-value store.
@@ -134,7 +151,7 @@ func StoreGetter[K, V any](name string, key serde.Serde[K], value serde.Serde[V]
 		if err != nil {
 			return nil, err
 		}
-		return s.get, nil
+		return s.getAt, nil
 	}
 }
 
@@ -145,7 +162,7 @@ func WindowGetter[K, V any](name string, key serde.Serde[K], value serde.Serde[V
 		if err != nil {
 			return nil, err
 		}
-		return func(w serde.Windowed[K]) (Entry[V], error) { return s.get(w.Key, w.Window.Start) }, nil
+		return func(w serde.Windowed[K], _ int64) (Entry[V], error) { return s.get(w.Key, w.Window.Start) }, nil
 	}
 }
 
@@ -240,8 +257,8 @@ func (f *forwarder[K, V]) onFlush(task topology.Context, s *store.Store, decodeK
 func OptGetter[K, V any](parent GetterFunc[K, V]) GetterFunc[K, serde.Opt[V]] {
 	return func(task topology.Context) (Getter[K, serde.Opt[V]], error) {
 		get, err := parent(task)
-		return func(k K) (Entry[serde.Opt[V]], error) {
-			e, err := get(k)
+		return func(k K, at int64) (Entry[serde.Opt[V]], error) {
+			e, err := get(k, at)
 			return Entry[serde.Opt[V]]{serde.Opt[V]{Value: e.Value, Valid: e.Found}, e.Time, e.Found}, err
 		}, err
 	}

@@ -60,7 +60,7 @@ func (n *windowResults[K, V, A]) update(r Record[K, V], start int64, e Entry[A])
 		return n.failed(err)
 	}
 	null := n.nulls.is(now) || absent && r.NullValue && n.Init == nil // a reduction starts from the value, null or not
-	return n.set(r, start, time, Change[A]{now, old, null, absent})
+	return n.set(r, start, time, Change[A]{New: now, Old: old, NullNew: null, NullOld: absent})
 }
 
 // set changes a window.

@@ -28,6 +28,9 @@ type Record[K, V any] struct {
 type Change[V any] struct {
 	New, Old         V
 	NullNew, NullOld bool
+
+	// Late says that the table is versioned, and the new value belongs to its history: the key has a later one (KIP-914).
+	Late bool
 }
 
 // A Receiver takes records. An error ends the task; what a record's failure means was decided before it is returned.
@@ -102,7 +105,7 @@ func (s showChanges[K, V]) Receive(r Record[K, Change[V]]) error {
 	c := r.Value
 	shown := Change[serde.Opt[V]]{
 		New: serde.Opt[V]{Value: c.New, Valid: !c.NullNew}, Old: serde.Opt[V]{Value: c.Old, Valid: !c.NullOld},
-		NullNew: c.NullNew, NullOld: c.NullOld,
+		NullNew: c.NullNew, NullOld: c.NullOld, Late: c.Late,
 	}
 	return s.to.Receive(Record[K, Change[serde.Opt[V]]]{r.Key, shown, r.NullKey, r.NullValue, r.Time, r.Headers})
 }

@@ -106,16 +106,20 @@ func (s *Store) write(e *entry, key []byte, v Value) error {
 	if err := s.log(key, v, nil); err != nil {
 		return err
 	}
-	if !s.admits(key) {
-		return nil
+	if s.admits(key) {
+		s.set(e, key, v)
 	}
+	return nil
+}
+
+// set puts a value that needs no log into the overlay.
+func (s *Store) set(e *entry, key []byte, v Value) {
 	if e == nil {
 		e = s.newEntry(key, len(v.Bytes))
 	}
 	e.set(v)
 	e.recent = true
 	s.hold(e)
-	return nil
 }
 
 // hold puts an entry into the overlay.

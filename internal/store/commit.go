@@ -109,6 +109,9 @@ func (s *Store) beginApply() (begun bool, err error) {
 
 func (s *Store) fillBatch() (batch, error) {
 	b := s.engine.batch(len(s.stage.bytes) + 4*len(s.stage.changes))
+	if err := s.writeObserved(b); err != nil {
+		return nil, err
+	}
 	if err := s.stage.writeTo(b, s.position, s.next); err != nil {
 		return nil, err
 	}
@@ -140,6 +143,9 @@ func (s *Store) Abandon() error {
 // Restore applies records of the changelog, in their order, and takes over the position after them. It goes past the
 // cache and the overlay, which are empty. What was restored is gathered for a while, and read after RestoreDone or Readable only.
 func (s *Store) Restore(records []topology.Record, next int64) error {
+	if s.versioned {
+		return s.restoreVersions(records, next)
+	}
 	if len(s.entries) > 0 {
 		s.forget()
 	}

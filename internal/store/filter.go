@@ -140,7 +140,7 @@ func (s *Store) beginFilter() error {
 		if err != nil {
 			return err
 		}
-		if from = math.MaxInt64; s.window && len(p.key) >= 9 {
+		if from = math.MaxInt64; s.segmented && len(p.key) >= 9 {
 			from = int64(binary.BigEndian.Uint64(p.key[1:])) + 1
 		}
 		break
@@ -151,7 +151,7 @@ func (s *Store) beginFilter() error {
 
 // segment returns the segment of a key of the map; 0 in a store without.
 func (w *windowed) segment(key []byte) int64 {
-	if !w.window {
+	if !w.segmented {
 		return 0
 	}
 	return w.time(key) / w.interval

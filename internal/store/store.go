@@ -74,16 +74,17 @@ type Store struct {
 	flush     func(key []byte, newer, older Value, origin *topology.Record) error
 	needOld   bool
 	counts    counts
-	logged    []byte             // where logged bytes are handed out from
-	key, val  []byte             // scratch
-	query     windowQuery        // of windows and sessions of one key
+	logged    []byte      // where logged bytes are handed out from
+	key, val  []byte      // scratch
+	query     windowQuery // of windows and sessions of one key
+	search    versionSearch
 	origins   []*topology.Record // not in use
 	windowed
 }
 
 // Open opens a store. The errors *CorruptError and *ForeignError say that its directory cannot be used.
 func Open(c Config) (*Store, error) {
-	s := &Store{Config: c, entries: map[string]*entry{}, position: -1, next: -1, cached: c.Spec.Cached && c.Resources.limits.RecordCache > 0 || c.Spec.Kind == state.Buffer}
+	s := &Store{Config: c, entries: map[string]*entry{}, position: -1, next: -1, cached: mayCache(c.Spec) && c.Resources.limits.RecordCache > 0 || c.Spec.Kind == state.Buffer}
 	s.windowed.init(c.Spec)
 	if err := s.openEngine(); err != nil {
 		return nil, fmt.Errorf("store %q: %w", c.Spec.Name, err)
@@ -92,6 +93,9 @@ func Open(c Config) (*Store, error) {
 	c.Resources.open.add(s)
 	return s, nil
 }
+
+// mayCache says whether a store that may be cached is: versioned ones never are.
+func mayCache(s *state.Spec) bool { return s.Cached && s.Kind != state.Versioned }
 
 func (s *Store) openEngine() error {
 	if s.Config.Spec.Engine == state.Memory || s.Volatile {
@@ -104,7 +108,7 @@ func (s *Store) openEngine() error {
 		return err
 	}
 	s.engine = e
-	if err := errors.Join(s.identify(), s.readPosition(), s.beginFilter()); err != nil {
+	if err := errors.Join(s.identify(), s.readPosition(), s.readObserved(), s.beginFilter()); err != nil {
 		return errors.Join(err, e.close())
 	}
 	return nil
@@ -238,16 +242,19 @@ func (s *Store) Wipe() error {
 	return errors.Join(s.identify(), s.beginFilter())
 }
 
+// timestamped says whether the engine holds a timestamp with each value.
+func (s *Store) timestamped() bool { return s.Config.Spec.Timestamped || s.versioned }
+
 // encode appends a value as the engine holds it: timestamped stores have 8 bytes of timestamp in front.
 func (s *Store) encode(dst []byte, v Value) []byte {
-	if s.Config.Spec.Timestamped {
+	if s.timestamped() {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(v.Timestamp))
 	}
 	return append(dst, v.Bytes...)
 }
 
 func (s *Store) decode(b []byte) (v Value, err error) {
-	if s.Config.Spec.Timestamped {
+	if s.timestamped() {
 		if len(b) < 8 {
 			return v, &CorruptError{s.Dir, fmt.Errorf("a value has %d bytes, too few for its timestamp", len(b))}
 		}

@@ -19,7 +19,9 @@ import (
 type windowed struct {
 	window    bool // or session
 	session   bool
-	suffix    int // bytes of a key behind the plain key
+	versioned bool
+	segmented bool // a window, session or versioned store
+	suffix    int  // bytes of a key behind the plain key
 	onDisk    bool
 	timeFirst bool
 	indexed   bool  // there is an index by time
@@ -37,16 +39,22 @@ type windowed struct {
 const (
 	windowSuffix  = 12 // start and sequence number
 	sessionSuffix = 16 // end and start
+	versionSuffix = 8  // end
 )
 
 func (w *windowed) init(spec *state.Spec) {
 	*w = windowed{
-		window: spec.Kind == state.Window || spec.Kind == state.Session, session: spec.Kind == state.Session, suffix: windowSuffix,
+		window: spec.Kind == state.Window || spec.Kind == state.Session, session: spec.Kind == state.Session,
+		versioned: spec.Kind == state.Versioned, suffix: windowSuffix,
 		onDisk: spec.Engine == state.Disk, timeFirst: spec.TimeFirst, indexed: spec.TimeIndexed,
 		interval: spec.SegmentInterval().Milliseconds(), retention: spec.Retention.Milliseconds(), observed: -1, committed: -1,
 	}
-	if w.session {
+	w.segmented = w.window || w.versioned
+	switch {
+	case w.session:
 		w.suffix = sessionSuffix
+	case w.versioned:
+		w.suffix = versionSuffix
 	}
 }
 
@@ -62,14 +70,17 @@ func (w *windowed) time(key []byte) int64 {
 // layout says how keys lie in the engine.
 func (w *windowed) layout() string {
 	switch {
-	case !w.window:
+	case !w.segmented:
 		return "key"
 	case w.timeFirst:
 		return fmt.Sprintf("segments of %d ms by time", w.interval)
 	}
 	layout := fmt.Sprintf("segments of %d ms by key", w.interval)
-	if w.session {
+	switch {
+	case w.session:
 		layout = "sessions in " + layout
+	case w.versioned:
+		layout = "versions in " + layout
 	}
 	if w.indexed {
 		layout += " and time"
@@ -95,7 +106,7 @@ func appendWindowKey(dst, key []byte, start int64) []byte {
 // engineKey appends the key of the engine for a key of the map.
 func (w *windowed) engineKey(dst, key []byte) []byte {
 	dst = append(dst, dataPrefix)
-	if !w.window {
+	if !w.segmented {
 		return append(dst, key...)
 	}
 	dst = binary.BigEndian.AppendUint64(dst, uint64(w.time(key)/w.interval))
@@ -124,7 +135,7 @@ func (w *windowed) indexKey(dst, key []byte) []byte {
 func (w *windowed) mapKey(dst, key []byte) []byte {
 	indexed := len(key) > 0 && key[0] == indexPrefix
 	key = key[1:]
-	if !w.window || len(key) < 8 {
+	if !w.segmented || len(key) < 8 {
 		return append(dst, key...)
 	}
 	key = key[8:]
@@ -199,7 +210,7 @@ func (w *windowed) oldest() int64 {
 
 // expire says whether more segments have expired, by what is committed, since it was last asked.
 func (w *windowed) expire() bool {
-	if !w.window || w.segmentAt(w.committed) <= w.dropped {
+	if !w.segmented || w.segmentAt(w.committed) <= w.dropped {
 		return false
 	}
 	w.dropped = w.segmentAt(w.committed)

@@ -95,7 +95,7 @@ func (s *Step) store() ([]streams.Option, error) {
 	opts := []streams.Option{streams.OnDisk()}
 	if st := s.Store; st != nil {
 		if st.VersionedMs != nil {
-			return nil, fmt.Errorf("%w: versioned store", ErrUnsupported)
+			opts = append(opts, streams.Versioned(ms(*st.VersionedMs)))
 		}
 		if st.Kind == "memory" {
 			opts[0] = streams.InMemory()
