@@ -112,6 +112,18 @@ func TestBuildSaysWhatIsWrong(t *testing.T) {
 		"no extractor": {func(b *streams.Builder) {
 			b.Stream("lines", str, str, streams.EventTime((func(string, string) time.Time)(nil)))
 		}, []string{"EventTime is given no function"}},
+		"a versioned table without a name": {func(b *streams.Builder) {
+			b.Table("t", str, str, streams.Versioned(time.Second))
+		}, []string{"Table", "versioned needs a name", "streams.As"}},
+		"a negative history": {func(b *streams.Builder) {
+			lines(b).ToTable(streams.As("t"), streams.Versioned(-time.Second))
+		}, []string{"ToTable", `store "t"`, "-1s", "0 or more whole milliseconds"}},
+		"windows that are versioned": {func(b *streams.Builder) {
+			words(b).WindowedBy(streams.Tumbling(1e9)).Count(streams.As("c"), streams.Versioned(time.Second))
+		}, []string{"Count does not take Versioned"}},
+		"a versioned table that is suppressed": {func(b *streams.Builder) {
+			b.Table("t", str, str, streams.As("t"), streams.Versioned(time.Second)).Filter(yes).Suppress(streams.UntilTimeLimit(time.Second))
+		}, []string{"Suppress takes no table that is versioned", "keep the table in a store that is not"}},
 		"an option of nothing":    {func(b *streams.Builder) { lines(b).Filter(yes, streams.Option{}) }, []string{"Filter does not take"}},
 		"a serde that is missing": {func(b *streams.Builder) { b.Stream[string, string, order]("lines", str, nil) }, []string{"no serde for the value type streams_test.order"}},
 		"a key serde of another type": {func(b *streams.Builder) {

@@ -439,3 +439,23 @@ func ExampleTable_ShowNulls() {
 	show(d, "changes", serde.String, serde.String)
 	// Output: 1=deleted@0
 }
+
+// An order is charged at the price of its time, also when the price has changed before the order comes.
+func ExampleVersioned() {
+	d := run(func(b *streams.Builder) {
+		prices := b.Table("prices", serde.String, serde.Int64, streams.As("price-history"), streams.Versioned(time.Hour))
+		b.Stream("orders", serde.String, serde.Int64).
+			JoinTable(prices, func(n, price int64) int64 { return n * price }).
+			To("charges")
+	})
+	prices := d.Input("prices", serde.String, serde.Int64)
+	prices.SendAt("tea", 3, at(0))
+	prices.SendAt("tea", 5, at(60))
+	orders := d.Input("orders", serde.String, serde.Int64)
+	orders.SendAt("tea", 2, at(50))
+	orders.SendAt("tea", 2, at(60))
+	show(d, "charges", serde.String, serde.Int64)
+	// Output:
+	// tea=6@50000
+	// tea=10@60000
+}
