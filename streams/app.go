@@ -42,7 +42,8 @@ const (
 	StateError           = runtime.Failed
 )
 
-// RestoreEvent says how far the restore of a store is: Store and From (the partition of the changelog), Start, Position
+// RestoreEvent says how far the restore of a store is: Store and From (the partition of the changelog; a global store, of
+// the task -1_-1, has one restore for each partition of its topic), Start, Position
 // and End (offsets), Records applied, Duration, Full (from the beginning of the log, or from the store's own position),
 // and the computed Rate and Remaining. Its Phase is one of RestoreBegin, RestoreProgress, RestoreEnd and, where it was
 // given up, RestoreLeft.
@@ -74,6 +75,7 @@ type App struct {
 type restoreKey struct {
 	task  topology.TaskID
 	store string
+	from  assign.TopicPartition // a global store has several
 }
 
 // NewApp makes an application out of a topology. The application id names it among others of the cluster: its group, its
@@ -157,7 +159,7 @@ func (a *App) restored(e RestoreEvent) {
 		return
 	}
 	a.restores.Lock()
-	if key := (restoreKey{e.Task, e.Store}); e.Phase == RestoreEnd || e.Phase == RestoreLeft {
+	if key := (restoreKey{e.Task, e.Store, e.From}); e.Phase == RestoreEnd || e.Phase == RestoreLeft {
 		delete(a.restores.now, key)
 	} else {
 		a.restores.now[key] = e

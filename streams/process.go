@@ -51,14 +51,19 @@ func (s *Stream[K, V]) process(name string, make topology.NewFunc, uses []string
 }
 
 func newProcess[K, V, K2, V2 any](name string, uses []string, make func() Processor[K, V, K2, V2]) topology.NewFunc {
-	return node.Process(name, uses, func(p *node.Processing[K2, V2]) (n node.Processor[K, V], err error) {
+	return node.Process(name, uses, opener(make))
+}
+
+// opener makes and opens the processor of a task.
+func opener[K, V, K2, V2 any](make func() Processor[K, V, K2, V2]) func(*node.Processing[K2, V2]) (node.Processor[K, V], error) {
+	return func(p *node.Processing[K2, V2]) (n node.Processor[K, V], err error) {
 		made := make()
 		n.Process = func(r node.Record[K, V]) error { return made.Process(fromNode(r)) }
 		if c, ok := any(made).(interface{ Close() error }); ok {
 			n.Close = c.Close
 		}
 		return n, made.Init(&Context[K2, V2]{p})
-	})
+	}
 }
 
 // Uses connects a processor with stores of the program. One that is not connected cannot be opened. Processors that use
@@ -66,7 +71,7 @@ func newProcess[K, V, K2, V2 any](name string, uses []string, make func() Proces
 func Uses(stores ...AnyStore) Option {
 	return Option{usesOption, func(s *settings) {
 		for _, st := range stores {
-			if name := st.storeName(); !slices.Contains(s.uses, name) {
+			if name := st.stated().spec.Name; !slices.Contains(s.uses, name) {
 				s.uses = append(s.uses, name)
 			}
 		}

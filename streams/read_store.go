@@ -14,7 +14,8 @@ import (
 // the program. It is made by [App.Store].
 //
 // A read is answered by the goroutine that owns the store's task, between two records. It sees what the task sees: what
-// is held back in the record cache and, under exactly-once, what is not committed yet.
+// is held back in the record cache and, under exactly-once, what is not committed yet. Each process has all of a global
+// store.
 type Reader[K, V any] struct{ reader[K, V] }
 
 // Store returns a reader of a key-value store, by its name. The options say which copies may be read; by default that is

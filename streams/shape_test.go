@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/serde"
-	"github.com/millrace/millrace/state"
 )
 
 // This file holds the shape of the whole DSL. A method chain whose result type grows - Stream[K, V] to
@@ -24,8 +23,6 @@ import (
 const unwritten = "this verb has a shape only"
 
 type (
-	globalTable[K, V any] struct{}
-
 	recordPlace struct {
 		Topic     string
 		Partition int32
@@ -36,21 +33,9 @@ type (
 func (b *Builder) streamPattern[K, V any](_ *regexp.Regexp, _ serde.Serde[K], _ serde.Serde[V], _ ...Option) *Stream[K, V] {
 	panic(unwritten)
 }
-func (b *Builder) GlobalTable[K, V any](_ string, _ serde.Serde[K], _ serde.Serde[V], _ ...Option) *globalTable[K, V] {
-	panic(unwritten)
-}
-func (b *Builder) AddGlobalStore[K, V any](_ *state.Spec, _ string, _ serde.Serde[K], _ serde.Serde[V], _ func() Processor[K, V, struct{}, struct{}]) {
-	panic(unwritten)
-}
 
 func (s *Stream[K, V]) Print(_ ...Option) { panic(unwritten) }
 func (s *Stream[K, V]) ToTopics(_ func(K, V, recordPlace) string, _ ...Option) {
-	panic(unwritten)
-}
-func (s *Stream[K, V]) JoinGlobal[GK, GV, R any](_ *globalTable[GK, GV], _ func(K, V) GK, _ func(V, GV) R, _ ...Option) *Stream[K, R] {
-	panic(unwritten)
-}
-func (s *Stream[K, V]) LeftJoinGlobal[GK, GV, R any, O OptValue[GV]](_ *globalTable[GK, GV], _ func(K, V) GK, _ func(V, O) R, _ ...Option) *Stream[K, R] {
 	panic(unwritten)
 }
 
@@ -63,7 +48,6 @@ func (t *Table[K, V]) TransformValues[V2 any](_ func() Processor[K, V, K, V2], _
 func shape(b *Builder) {
 	s := b.streamPattern(regexp.MustCompile("orders-.*"), serde.String, serde.String)
 	b.KeyValueStore("s", serde.String, serde.Int64)
-	b.AddGlobalStore(&state.Spec{}, "t", serde.String, serde.String, func() Processor[string, string, struct{}, struct{}] { return nil })
 	global := b.GlobalTable("g", serde.Int64, serde.String)
 	s.Print()
 	s.ToTopics(func(k, v string, _ recordPlace) string { return k + v })
@@ -146,6 +130,12 @@ func TestRing(t *testing.T) {
 		LeftJoinTable(totals, func(o string, sum Opt[[]int64]) string { return o }).
 		ShowNulls().MapValues(func(o Opt[string]) string { return o.Or("") }).
 		ToTable().ShowNulls().ToStream().To("joined")
+	cities := b.GlobalTable("cities", serde.Int64, serde.String)
+	b.GlobalStore(b.KeyValueStore("lengths", serde.Int64, serde.String), "lengths", serde.String, serde.String,
+		func() Processor[string, string, struct{}, struct{}] { return nil })
+	orders.JoinGlobal(cities, func(_, v string) int64 { return int64(len(v)) }, func(v, c string) []string { return []string{v, c} }).
+		LeftJoinGlobal(cities, func(_ string, v []string) int64 { return int64(len(v)) }, func(v []string, c Opt[string]) string { return c.Or("") }).
+		To("placed")
 
 	topology, err := b.Build()
 	if err != nil {

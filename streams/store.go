@@ -13,16 +13,23 @@ import (
 )
 
 // AnyStore is a store of the program, of any kind and types: what [Uses] takes.
-type AnyStore interface{ storeName() string }
+type AnyStore interface{ stated() *declaration }
 
-// declared is a store as the program says it.
+// declaration is a store as the program says it.
+type declaration struct {
+	b    *Builder
+	spec *state.Spec
+	step *step // that adds it
+}
+
+func (d *declaration) stated() *declaration { return d }
+
+// declared is a store with its types.
 type declared[K, V any] struct {
-	spec  *state.Spec
+	*declaration
 	key   serde.Serde[K]
 	value serde.Serde[V]
 }
-
-func (d *declared[K, V]) storeName() string { return d.spec.Name }
 
 // addStore adds a store of its own to the program.
 func addStore[K, V any](b *Builder, verb, name string, kind state.Kind, key serde.Serde[K], value serde.Serde[V], o *settings) *declared[K, V] {
@@ -31,8 +38,19 @@ func addStore[K, V any](b *Builder, verb, name string, kind state.Kind, key serd
 	}
 	spec := o.spec(name, kind)
 	spec.Timestamped, spec.Cached = o.timestamped, o.cached
-	b.add(b.root, &step{name: name, write: func(t *topology.Builder, _ []string) { t.AddStore(spec) }})
-	return &declared[K, V]{spec, serdeFor(b, key, "key", "the key serde"), serdeFor(b, value, "value", "the value serde")}
+	added := b.add(b.root, &step{name: name, write: func(t *topology.Builder, _ []string) { t.AddStore(spec) }})
+	return &declared[K, V]{&declaration{b, spec, added}, serdeFor(b, key, "key", "the key serde"), serdeFor(b, value, "value", "the value serde")}
+}
+
+// take lets a verb add a store that the program has declared, instead of the step that does.
+func (b *Builder) take(verb string, s AnyStore) (spec *state.Spec, ok bool) {
+	if s == nil || s.stated().b != b || s.stated().step.write == nil {
+		b.fail("%s takes a store of the same Builder, which no other verb has taken", verb)
+		return nil, false
+	}
+	d := s.stated()
+	d.step.write = nil
+	return d.spec, true
 }
 
 // A KeyValueStore is a store of the program with one value a key, made by [Builder.KeyValueStore].

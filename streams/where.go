@@ -38,7 +38,7 @@ func (a *App) Hosts() ([]Host, error) {
 }
 
 // HostsOf returns those of [App.Hosts] that have a partition of a store, or a copy of one, with no other tasks than those of
-// the store. (Java: streamsMetadataForStore)
+// the store; all have one that is global. (Java: streamsMetadataForStore)
 func (a *App) HostsOf(store string) ([]Host, error) {
 	if a.cfg.topology.Store(store) == nil {
 		return nil, fmt.Errorf("streams: the topology has no store %q", store)
@@ -48,8 +48,8 @@ func (a *App) HostsOf(store string) ([]Host, error) {
 		return nil, err
 	}
 	all, err := a.Hosts()
-	if err != nil {
-		return nil, err
+	if err != nil || at.Global {
+		return all, err
 	}
 	var hosts []Host
 	others := func(id topology.TaskID) bool { return !slices.Contains(at.Tasks, id) }
@@ -71,6 +71,9 @@ type Home struct {
 }
 
 func (a *App) home(id topology.TaskID) (Home, error) {
+	if id.Partition < 0 { // of a global store
+		return Home{Active: a.cfg.endpoint}, nil
+	}
 	h := Home{Partition: id.Partition}
 	hosts, err := a.Hosts()
 	for _, host := range hosts {

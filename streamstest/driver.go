@@ -28,6 +28,7 @@ type T interface {
 type Driver struct {
 	t         T
 	task      *task.Task
+	globals   []*task.Global
 	resources *store.Resources
 	now       time.Time
 	pending   []topology.Record            // produced in the current step
@@ -90,19 +91,48 @@ func Open(t *topology.Topology, opts ...Option) (*Driver, error) {
 		t: panics{}, now: o.start, topics: map[string][]topology.Record{}, read: map[string]int{}, offsets: map[string]int64{},
 		resources: store.NewResources(store.Limits{RecordCache: o.cache}),
 	}
-	var err error
-	d.task, err = task.Open(task.Config{
-		Application: o.application, Topology: t, Part: t.Whole(), Dir: o.dir, Volatile: o.dir == "", Resources: d.resources, Output: d,
-		EmitInterval: o.emitInterval, MaxIdle: -1, Now: d.now, Dropped: func(string, string) { d.dropped++ },
-	})
-	if err != nil {
-		d.resources.Close()
-		return nil, err
-	}
-	if err := d.task.Start(nil, d.now); err != nil {
+	if err := d.open(t, task.Config{
+		Application: o.application, Topology: t, Dir: o.dir, Volatile: o.dir == "", Resources: d.resources, Output: d,
+		EmitInterval: o.emitInterval, MaxIdle: -1, Now: d.now, Dropped: func(string, string) { d.dropped++ }, Globals: d.reader,
+	}); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
+}
+
+func (d *Driver) open(t *topology.Topology, cfg task.Config) (err error) {
+	for _, part := range t.Globals() {
+		g, err := task.OpenGlobal(cfg, part)
+		if err != nil {
+			return err
+		}
+		d.globals = append(d.globals, g)
+	}
+	cfg.Part = t.Whole()
+	if d.task, err = task.Open(cfg); err != nil {
+		return err
+	}
+	return d.task.Start(nil, d.now)
+}
+
+// global returns what keeps a global store of a topic, or nil.
+func (d *Driver) global(topic string) *task.Global {
+	for _, g := range d.globals {
+		if g.Topic() == topic {
+			return g
+		}
+	}
+	return nil
+}
+
+// reader returns a reader of a global store.
+func (d *Driver) reader(name string) (*store.Store, error) {
+	for _, g := range d.globals {
+		if g.State().Spec().Name == name {
+			return g.State().Reader(), nil
+		}
+	}
+	return nil, fmt.Errorf("streamstest: there is no global store %q", name)
 }
 
 // panics is a test that fails by a panic.
@@ -116,7 +146,14 @@ func (panics) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 // Close closes the stores.
 func (d *Driver) Close() error {
 	defer d.resources.Close()
-	return d.task.Close(true)
+	var errs []error
+	if d.task != nil {
+		errs = append(errs, d.task.Close(true))
+	}
+	for _, g := range d.globals {
+		errs = append(errs, g.Close(true))
+	}
+	return errors.Join(errs...)
 }
 
 // Send takes what the task produces; it is called by the task.
@@ -128,8 +165,12 @@ func (d *Driver) Send(r *topology.Record) error {
 // Pipe sends a record of bytes to an input topic and processes all that follows from it. Its offset is set by the
 // driver. A record that cannot be processed is an error; what follows from it so far stands.
 func (d *Driver) Pipe(r topology.Record) error {
-	if !slices.Contains(d.task.Inputs(), r.Topic) {
-		return fmt.Errorf("streamstest: the topology does not read topic %q; it reads %q", r.Topic, d.task.Inputs())
+	if !d.reads(r.Topic) {
+		inputs := d.task.Inputs()
+		for _, g := range d.globals {
+			inputs = append(inputs, g.Topic())
+		}
+		return fmt.Errorf("streamstest: the topology does not read topic %q; it reads %q", r.Topic, inputs)
 	}
 	if err := d.add(r); err != nil {
 		return err
@@ -137,9 +178,16 @@ func (d *Driver) Pipe(r topology.Record) error {
 	return d.work()
 }
 
+func (d *Driver) reads(topic string) bool {
+	return slices.Contains(d.task.Inputs(), topic) || d.global(topic) != nil
+}
+
 func (d *Driver) add(r topology.Record) error {
 	r.Offset = d.offsets[r.Topic]
 	d.offsets[r.Topic]++
+	if g := d.global(r.Topic); g != nil {
+		return errors.Join(g.Apply(r.Partition, []topology.Record{r}, r.Offset+1, d.now), g.State().Publish())
+	}
 	return d.task.Add(r.Topic, []topology.Record{r})
 }
 
@@ -182,7 +230,7 @@ func (d *Driver) capture() error {
 	d.pending = nil
 	for _, r := range produced {
 		r.Partition = 0
-		if slices.Contains(d.task.Inputs(), r.Topic) {
+		if d.reads(r.Topic) {
 			d.topics[r.Topic] = append(d.topics[r.Topic], r)
 			if err := d.add(r); err != nil {
 				return err

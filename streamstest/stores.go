@@ -30,6 +30,11 @@ func (d *Driver) Store[K, V any](name string, key serde.Serde[K], value serde.Se
 func (d *Driver) store(name string, kind state.Kind) *store.Store {
 	d.t.Helper()
 	s := d.task.StateStore(name)
+	for _, g := range d.globals {
+		if g.State().Spec().Name == name {
+			s = g.State()
+		}
+	}
 	if s == nil {
 		d.t.Fatal(fmt.Errorf("the topology has no store %q", name))
 	} else if s.Spec().Kind != kind {

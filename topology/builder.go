@@ -73,6 +73,18 @@ func (b *Builder) AddStore(spec *state.Spec, users ...string) {
 	}
 }
 
+// AddGlobalStore adds a global store: a source that reads the topic, and a processor that keeps the store.
+func (b *Builder) AddGlobalStore(spec *state.Spec, source, topic string, read NewFunc, processor string, keep NewFunc) {
+	if b.stores[spec.Name] != nil {
+		b.fail("two stores have the name %q; give one of them another name", spec.Name)
+		return
+	}
+	b.AddSource(source, []string{topic}, read)
+	b.AddProcessor(processor, keep, source)
+	b.AddStore(spec, processor)
+	b.stores[spec.Name].Global = true
+}
+
 // Connect lets a processor use a store that was added.
 func (b *Builder) Connect(processor, store string) {
 	n, s := b.byName[processor], b.stores[store]
@@ -83,6 +95,8 @@ func (b *Builder) Connect(processor, store string) {
 		b.fail("processor %q uses store %q, which is not there; add it first", processor, store)
 	case n.Kind != ProcessorNode:
 		b.fail("store %q cannot be used by %q: sources and sinks have no state", store, processor)
+	case s.Global:
+		b.fail("processor %q is connected with the global store %q; every processor can read it without that", processor, store)
 	case !slices.Contains(n.Stores, store):
 		n.Stores = append(n.Stores, store)
 		s.Users = append(s.Users, n)

@@ -16,11 +16,15 @@ func (t *Topology) Describe() string {
 	var b strings.Builder
 	b.WriteString("Topologies:\n ")
 	for _, sub := range t.subtopologies {
-		fmt.Fprintf(&b, "  Sub-topology: %d\n", sub.ID)
+		kind, end := "", "\n"
+		if sub.Global != "" {
+			kind, end = " for global store (will not generate tasks)", ""
+		}
+		fmt.Fprintf(&b, "  Sub-topology: %d%s\n", sub.ID, kind)
 		for _, d := range describe(sub.Nodes) {
 			d.print(&b)
 		}
-		b.WriteByte('\n')
+		b.WriteString(end)
 	}
 	return b.String()
 }

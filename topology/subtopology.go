@@ -37,6 +37,9 @@ func (b *Builder) cut() []*Subtopology {
 		b.join(sub, n)
 	}
 	for _, sub := range subs {
+		if len(sub.Stores) == 1 && sub.Stores[0].Global {
+			sub.Global, sub.Topics = sub.Topics[0], nil
+		}
 		slices.Sort(sub.Topics)
 		slices.Sort(sub.Sinks)
 		sub.Groups = b.groups(sub)
@@ -86,14 +89,22 @@ func (b *Builder) groups(sub *Subtopology) [][]string {
 	return groups
 }
 
-// Whole returns the graph as if it were one sub-topology, as a test driver runs it.
+// Whole returns the graph, but for what keeps global stores, as if it were one sub-topology, as a test driver runs it.
 func (t *Topology) Whole() *Subtopology {
-	whole := &Subtopology{Nodes: t.nodes}
+	whole := &Subtopology{}
+	global := map[*Node]bool{}
 	for _, sub := range t.subtopologies {
 		whole.Topics = append(whole.Topics, sub.Topics...)
 		whole.Sinks = append(whole.Sinks, sub.Sinks...)
+		for _, n := range sub.Nodes {
+			global[n] = sub.Global != ""
+		}
 	}
 	for _, n := range t.nodes {
+		if global[n] {
+			continue
+		}
+		whole.Nodes = append(whole.Nodes, n)
 		for _, name := range n.Stores {
 			if s := t.stores[name]; !slices.Contains(whole.Stores, s) {
 				whole.Stores = append(whole.Stores, s)

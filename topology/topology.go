@@ -154,10 +154,12 @@ type Topology struct {
 	subtopologies []*Subtopology
 }
 
-// A Store is a state store of the graph and the nodes that use it.
+// A Store is a state store of the graph and the nodes that use it. A global one is kept whole by each process, from all
+// partitions of a topic; its only user is the node that writes it, and every other node may read it.
 type Store struct {
 	*state.Spec
-	Users []*Node
+	Users  []*Node
+	Global bool
 }
 
 // Internal is a topic that belongs to the application: a repartition topic. Its name in Kafka is the application's
@@ -176,6 +178,7 @@ type Subtopology struct {
 	Topics []string   // what it reads, repartition topics included, sorted
 	Sinks  []string   // the repartition topics it writes, sorted
 	Groups [][]string // the topics that must have equal partition counts, sorted
+	Global string     // the topic that it keeps a global store from; then it has no Topics, and no tasks
 }
 
 // Nodes returns all nodes in the order in which they were added.
@@ -183,6 +186,16 @@ func (t *Topology) Nodes() []*Node { return t.nodes }
 
 // Subtopologies returns the parts of the graph in the order of their ids.
 func (t *Topology) Subtopologies() []*Subtopology { return t.subtopologies }
+
+// Globals returns the parts of the graph that keep global stores, in the order of their ids.
+func (t *Topology) Globals() (global []*Subtopology) {
+	for _, sub := range t.subtopologies {
+		if sub.Global != "" {
+			global = append(global, sub)
+		}
+	}
+	return global
+}
 
 // Store returns a store by name, or nil.
 func (t *Topology) Store(name string) *Store { return t.stores[name] }

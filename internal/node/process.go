@@ -14,6 +14,7 @@ type Processing[K, V any] struct {
 	out    Outputs[K, V]
 	names  []string // of out
 	stores []string
+	global bool // it keeps a global store
 
 	// What is in process, and the first error of what the processor called: whatever it makes of that, it is not lost.
 	time    int64
@@ -38,6 +39,18 @@ func Process[K, V, K2, V2 any](name string, stores []string, open func(*Processi
 		n := &process[K, V, K2, V2]{Processing: Processing[K2, V2]{base: baseOf(name, task), out: out, names: task.Children(name), stores: stores}}
 		task.OnStart(func() error { return n.open(open) }, n.close)
 		return n, nil
+	}
+}
+
+// KeepGlobal lets the program keep a global store. It sends nothing on, and is not called at times.
+func KeepGlobal[K, V any](name, store string, open func(*Processing[struct{}, struct{}]) (Processor[K, V], error)) topology.NewFunc {
+	make := Process(name, []string{store}, open)
+	return func(task topology.Context, children []any) (any, error) {
+		n, err := make(task, children)
+		if err == nil {
+			n.(*process[K, V, struct{}, struct{}]).global = true
+		}
+		return n, err
 	}
 }
 
@@ -120,6 +133,8 @@ func (p *Processing[K, V]) sendable(time int64) error {
 	switch {
 	case p.broken != nil:
 		return p.broken
+	case p.global:
+		return p.note(fmt.Errorf("node %q keeps a global store: it cannot send records on", p.name))
 	case time < 0:
 		return fmt.Errorf("node %q sends a record with the negative timestamp %d", p.name, time) // api.Record refuses it
 	}
@@ -128,6 +143,9 @@ func (p *Processing[K, V]) sendable(time int64) error {
 
 // Schedule calls f again and again.
 func (p *Processing[K, V]) Schedule(clock topology.Clock, every int64, anchor *int64, f func(at int64) error) (cancel func(), err error) {
+	if p.global {
+		return nil, p.note(fmt.Errorf("node %q keeps a global store: it cannot be called at times", p.name))
+	}
 	if every < 1 {
 		return nil, fmt.Errorf("node %q asks to be called every %d ms; one millisecond is the least", p.name, every)
 	}
@@ -152,7 +170,10 @@ type StoreUser interface {
 }
 
 func (p *Processing[K, V]) uses(store string) error {
-	if !slices.Contains(p.stores, store) {
+	if slices.Contains(p.stores, store) {
+		return nil
+	}
+	if s, err := openStore(p.task, store); err != nil || !s.ReadOnly() { // a global one may be read by all
 		return fmt.Errorf("node %q does not use store %q; connect it with the option Uses", p.name, store)
 	}
 	return nil

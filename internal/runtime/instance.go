@@ -79,6 +79,7 @@ type Instance struct {
 	member   Membership
 	restorer *restore.Restorer
 	stores   *store.Resources
+	globals  *globals
 	workers  []*worker
 	slots    map[topology.TaskID]*slot
 	assigned bool  // the group has answered, and we are in it
@@ -188,6 +189,9 @@ func (i *Instance) begin(ctx context.Context) (err error) {
 	i.known.Store(i.layout)
 	i.stores = store.ResourcesIn(ctx, i.cfg.Limits)
 	i.metrics.Stores(i.stores.Stats)
+	if err := i.openGlobals(ctx); err != nil {
+		return err
+	}
 	i.member = i.ports.NewMembership(MemberInfo{
 		Process: i.dir.ID, Workers: i.cfg.Workers, Topics: i.layout.Topics, Tasks: i.layout.Tasks, Sums: i.localState,
 		Former: i.dir.Member(), Remember: i.dir.NoteMember,
@@ -215,6 +219,7 @@ func (i *Instance) begin(ctx context.Context) (err error) {
 		go w.run()
 	}
 	i.background.wg.Go(i.watch)
+	i.background.wg.Go(func() { i.globals.follow(i.background.Context) })
 	return nil
 }
 
@@ -453,6 +458,9 @@ func (i *Instance) end() error {
 	i.purge.wg.Wait()
 	if i.closeChangelogs != nil {
 		i.closeChangelogs()
+	}
+	if i.globals != nil && !i.stuck {
+		err = errors.Join(err, i.globals.close())
 	}
 	if i.stores != nil && !i.stuck {
 		i.stores.Close()

@@ -16,7 +16,7 @@ import (
 // the application, and which tasks that makes. Topics are named as in Kafka.
 type Layout struct {
 	Topics     []string         // what the application reads, sorted
-	Partitions map[string]int32 // of what it reads and of its changelogs
+	Partitions map[string]int32 // of what it reads, for global stores too, and of its changelogs
 	Internal   []InternalTopic  // repartition topics first, then changelogs
 	Tasks      []assign.Task    // in order of their ids
 }
@@ -59,6 +59,9 @@ func Lay(application string, topo *topology.Topology, existing map[string]int32)
 // TopicNames returns the topics whose partition counts Lay wants to know: those of the program, and the changelogs.
 func TopicNames(application string, topo *topology.Topology) (inputs, internal []string) {
 	for _, sub := range topo.Subtopologies() {
+		if sub.Global != "" {
+			inputs = append(inputs, sub.Global)
+		}
 		for _, t := range sub.Topics {
 			if _, own := topo.Internal(t); own {
 				internal = append(internal, topo.TopicName(application, t))
@@ -198,6 +201,9 @@ func (l *laying) layout() *Layout {
 	out := &Layout{Partitions: make(map[string]int32)}
 	var changelogs []InternalTopic
 	for _, sub := range l.topo.Subtopologies() {
+		if sub.Global != "" {
+			out.Partitions[sub.Global] = l.counts[sub.Global]
+		}
 		var tasks int32
 		for _, t := range sub.Topics {
 			tasks = max(tasks, l.counts[t])

@@ -172,6 +172,7 @@ func (i *Instance) Readable(ids []topology.TaskID, copies bool) (here []topology
 type Located struct {
 	Subtopology int
 	Tasks       []topology.TaskID // in order
+	Global      bool              // each process has it; Tasks has an id that stands for it
 }
 
 // Locate returns the tasks that have a store of that name.
@@ -184,6 +185,9 @@ func (i *Instance) Locate(name string) (Located, error) {
 	for _, sub := range i.cfg.Topology.Subtopologies() {
 		if slices.ContainsFunc(sub.Stores, func(s *topology.Store) bool { return s.Name == name }) {
 			at.Subtopology = sub.ID
+			if at.Global = sub.Global != ""; at.Global {
+				at.Tasks = []topology.TaskID{globalTask(sub)}
+			}
 		}
 	}
 	for _, t := range layout.Tasks {

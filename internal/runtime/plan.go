@@ -369,7 +369,7 @@ func (i *Instance) openTask(id topology.TaskID) (*running, error) {
 	for {
 		t, err := task.Open(task.Config{
 			ID: id, Application: i.cfg.Application, Topology: i.cfg.Topology, Dir: i.dir.TaskDir(id), Resources: i.stores,
-			Output: r.out, Partitions: i.partitions(), Undecodable: i.cfg.Undecodable, Failed: i.cfg.Failed, Unwritable: i.cfg.Unwritable,
+			Output: r.out, Partitions: i.partitions(), Globals: i.globals.reader, Undecodable: i.cfg.Undecodable, Failed: i.cfg.Failed, Unwritable: i.cfg.Unwritable,
 			MaxIdle: i.cfg.MaxIdle, Now: time.Now(),
 			Dropped: func(node, reason string) { i.metrics.Dropped(id, node) }, Log: i.log,
 		})
@@ -620,17 +620,20 @@ func (i *Instance) closeUnplaced(s *slot) {
 	}
 }
 
+// logEnds returns the first and the next offset of each partition.
+func (i *Instance) logEnds(ctx context.Context, partitions []assign.TopicPartition) (first, next map[assign.TopicPartition]int64, err error) {
+	var wg sync.WaitGroup
+	var err2 error
+	wg.Go(func() { first, err = i.ports.Cluster.Offsets(ctx, partitions, earliest) })
+	wg.Go(func() { next, err2 = i.ports.Cluster.Offsets(ctx, partitions, latest) })
+	wg.Wait()
+	return first, next, errors.Join(err, err2)
+}
+
 func (i *Instance) newRestorer() *restore.Restorer {
 	return restore.New(restore.Config{
 		Source: i.changelogSource, Tasks: i.cfg.RestoreTasks, Log: i.log,
-		Ends: func(ctx context.Context, partitions []assign.TopicPartition) (first, next map[assign.TopicPartition]int64, err error) {
-			var wg sync.WaitGroup
-			var err2 error
-			wg.Go(func() { first, err = i.ports.Cluster.Offsets(ctx, partitions, earliest) })
-			wg.Go(func() { next, err2 = i.ports.Cluster.Offsets(ctx, partitions, latest) })
-			wg.Wait()
-			return first, next, errors.Join(err, err2)
-		},
+		Ends: i.logEnds,
 		Gate: i.gate.wait, Limits: i.committedOffsets, LimitInterval: i.cfg.CommitInterval,
 		Observe: func(p restore.Progress) {
 			i.notePosition(p)

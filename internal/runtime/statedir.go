@@ -21,6 +21,7 @@ import (
 //	<base>/<application>/
 //	    lock              held by the process as long as it runs
 //	    process.json      the process's id, kept over restarts
+//	    global/<store>/   one for each global store
 //	    <task>/           one for each task that ran here
 //	        positions     how much state there is, for the assignment; written when the task is closed
 //	        <store>/      the store's own
@@ -39,6 +40,7 @@ const (
 	processFile   = "process.json"
 	positionsFile = "positions"
 	memberFile    = "member"
+	globalDir     = "global"
 )
 
 // OpenStateDir makes the directory if need be, takes it for this process and reads the process's id. With an empty base

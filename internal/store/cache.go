@@ -1,12 +1,15 @@
 package store
 
 import (
+	"fmt"
+
 	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/topology"
 )
 
 // Get returns what the store holds for a key. The bytes are valid until the next call and are not to be changed.
 func (s *Store) Get(key []byte) (Value, error) {
+	s.refresh()
 	s.counts.now.Gets++
 	if e := s.find(key); e != nil {
 		s.counts.now.CacheHits++
@@ -64,6 +67,9 @@ func (s *Store) loadUnless(key []byte, hidden func(key []byte) bool) (v Value, e
 // process. origin is that record; of a cached store it goes with the change when that is sent on. What is kept is
 // copied.
 func (s *Store) Put(key []byte, v Value, origin *topology.Record) error {
+	if s.reads {
+		return fmt.Errorf("store %q is global: it is written by the processor that keeps it, and read by all others", s.Config.Spec.Name)
+	}
 	s.counts.now.Puts++
 	e := s.find(key)
 	if !s.cached {

@@ -2,7 +2,7 @@ package store
 
 import "iter"
 
-// An engine keeps bytes by key, in the order of the keys' bytes. It is used from one goroutine.
+// An engine keeps bytes by key, in the order of the keys' bytes. It is used from one goroutine, but for what reader says.
 //
 // Engines have no log of their own: the changelog topic is one. A batch is applied as a whole, with the position in the
 // changelog that it corresponds to among its entries, so that whatever a crash leaves behind is a state that the store
@@ -27,6 +27,11 @@ type engine interface {
 
 	// scanBackward returns what scan does, in the opposite order.
 	scanBackward(lo, hi []byte) iter.Seq2[pair, error]
+
+	// reader returns an engine for another goroutine, to read what was applied to this one, which must be shared (see
+	// Config) and be closed later. refresh lets a reader see what was applied since, and says whether there was anything.
+	reader() engine
+	refresh() bool
 
 	// settle lets what was applied reach the disk soon, without waiting for more.
 	settle() error

@@ -27,7 +27,7 @@ var engines = []struct {
 	open   func(t *testing.T) engine
 	reopen func(t *testing.T, e engine) engine
 }{
-	{name: "memory", open: func(*testing.T) engine { return openMemory() }},
+	{name: "memory", open: func(*testing.T) engine { return openMemory(false) }},
 	{
 		name: "disk",
 		open: func(t *testing.T) engine { return mustOpenDisk(t, t.TempDir(), testResources(t, Limits{})) },

@@ -120,5 +120,6 @@ func (b *sortedBatch) apply() error {
 	if err := b.w.Close(); err != nil {
 		return b.d.trouble(errors.Join(err, b.d.opts.FS.Remove(b.path)))
 	}
+	defer b.d.applies.Add(1)
 	return b.d.trouble(b.d.db.Ingest(context.Background(), []string{b.path}))
 }

@@ -3,18 +3,40 @@ package store
 import (
 	"bytes"
 	"iter"
+	"sync/atomic"
 
 	"github.com/tidwall/btree"
 )
 
-// memory is the engine that keeps everything in memory.
+// memory is the engine that keeps everything in memory. Readers have the tree as it was after the last batch.
 type memory struct {
-	tree *btree.BTreeG[pair]
+	tree   *btree.BTreeG[pair]
+	shared *atomic.Pointer[btree.BTreeG[pair]] // nil: it has no readers
 }
 
-func openMemory() *memory {
+func openMemory(shared bool) *memory {
 	less := func(a, b pair) bool { return bytes.Compare(a.key, b.key) < 0 }
-	return &memory{btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})}
+	m := &memory{tree: btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})}
+	if shared {
+		m.shared = &atomic.Pointer[btree.BTreeG[pair]]{}
+		m.share()
+	}
+	return m
+}
+
+// share shows readers what there is: a copy, whose nodes are copied as they are written.
+func (m *memory) share() {
+	if m.shared != nil {
+		m.shared.Store(m.tree.Copy())
+	}
+}
+
+func (m *memory) reader() engine { return &memory{m.shared.Load(), m.shared} }
+
+func (m *memory) refresh() bool {
+	before := m.tree
+	m.tree = m.shared.Load()
+	return m.tree != before
 }
 
 func (m *memory) get(key, dst []byte) ([]byte, bool, error) {
@@ -90,12 +112,16 @@ func (m *memoryBatch) removeRange(lo, hi []byte) error {
 	return nil
 }
 
-func (m *memoryBatch) apply() error { return nil }
+func (m *memoryBatch) apply() error {
+	(*memory)(m).share()
+	return nil
+}
 
 func (m *memory) settle() error { return nil }
 
 func (m *memory) empty() error {
 	m.tree.Clear()
+	m.share()
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,6 +44,9 @@ type disk struct {
 	lock     *pebble.Lock
 	spare    *pebble.Iterator // for the next scan; nil: there is none
 	version  uint64           // changes with each batch
+	applies  *atomic.Uint64   // batches applied, for readers
+	seen     uint64           // of them, by a reader
+	reads    bool             // it is a reader
 	pending  int              // bytes applied since the last settling
 	settled  time.Time        // of the last settling
 	settling <-chan struct{}
@@ -58,7 +62,7 @@ func openDisk(dir string, r *Resources) (*disk, error) {
 	if err := r.fs.MkdirAll(dir, 0o750); err != nil {
 		return nil, &DiskError{dir, err}
 	}
-	d := &disk{dir: dir, settled: time.Now(), failed: make(chan struct{})}
+	d := &disk{dir: dir, settled: time.Now(), failed: make(chan struct{}), applies: &atomic.Uint64{}}
 	opts := &pebble.Options{
 		FS: r.fs, Cache: r.blocks, FileCache: r.files, Logger: quiet{d},
 		EventListener: &pebble.EventListener{
@@ -85,6 +89,21 @@ func openDisk(dir string, r *Resources) (*disk, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// reader reads the same database, with iterators of its own.
+func (d *disk) reader() engine {
+	return &disk{db: d.db, dir: d.dir, opts: d.opts, applies: d.applies, seen: d.applies.Load(), reads: true}
+}
+
+func (d *disk) refresh() bool {
+	now := d.applies.Load()
+	if now == d.seen {
+		return false
+	}
+	d.seen = now
+	d.changes()
+	return true
 }
 
 func (d *disk) open(opts *pebble.Options) error {
@@ -235,6 +254,7 @@ func (b *diskBatch) apply() error {
 	if err != nil {
 		return b.d.trouble(err)
 	}
+	b.d.applies.Add(1)
 	return b.d.applied(n)
 }
 
@@ -305,11 +325,15 @@ func (d *disk) empty() error {
 	if err := d.db.DeleteRange([]byte{0}, []byte{0xff}, pebble.NoSync); err != nil {
 		return d.trouble(err)
 	}
+	d.applies.Add(1)
 	return d.applied(1)
 }
 
 func (d *disk) close() error {
 	d.changes()
+	if d.reads {
+		return nil
+	}
 	err := d.failure()
 	if err == nil {
 		err = d.settle()

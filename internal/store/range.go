@@ -16,6 +16,7 @@ type Entry struct {
 // that are not committed. The bytes are valid until the next entry; the store is not to be changed meanwhile.
 func (s *Store) Range(lo, hi []byte) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
+		s.refresh()
 		s.counts.now.Scans++
 		if err := s.apply(); err != nil {
 			yield(Entry{}, err)
@@ -30,6 +31,7 @@ func (s *Store) Range(lo, hi []byte) iter.Seq2[Entry, error] {
 // RangeBackward returns what Range does, in the opposite order.
 func (s *Store) RangeBackward(lo, hi []byte) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
+		s.refresh()
 		s.counts.now.Scans++
 		if err := s.apply(); err != nil {
 			yield(Entry{}, err)

@@ -33,6 +33,7 @@ type Config struct {
 
 	Dir       string // the store's own directory; made, if need be
 	Volatile  bool   // keep the data in memory wherever Spec wants it, with the behaviour that it has there
+	Shared    bool   // other goroutines read it, see Store.Reader
 	Resources *Resources
 
 	// Log writes a change to the changelog; nil: the store is not logged. The bytes are not changed afterwards.
@@ -48,11 +49,12 @@ type Value struct {
 	Timestamp int64
 }
 
-// Store is one partition of a state store. It is used from one goroutine.
+// Store is one partition of a state store, or a whole one that is global. It is used from one goroutine.
 type Store struct {
 	Config
 	engine    engine
 	cached    bool
+	reads     bool // it is a reader of another
 	entries   map[string]*entry
 	last      *entry     // that was found last
 	dirty     list       // in the record cache, in the order of their last change
@@ -99,7 +101,7 @@ func mayCache(s *state.Spec) bool { return s.Cached && s.Kind != state.Versioned
 
 func (s *Store) openEngine() error {
 	if s.Config.Spec.Engine == state.Memory || s.Volatile {
-		s.engine = openMemory()
+		s.engine = openMemory(s.Shared)
 		s.filter.from = math.MaxInt64 // a map is as fast
 		return nil
 	}
@@ -219,6 +221,9 @@ func (s *Store) Cached() bool { return s.cached }
 
 // Close closes the store. What is neither committed nor restored is lost.
 func (s *Store) Close() error {
+	if s.reads {
+		return s.closeReader()
+	}
 	s.forget()
 	err := s.apply()
 	s.endRestore()

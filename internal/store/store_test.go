@@ -557,7 +557,7 @@ func TestUnreadableEntries(t *testing.T) {
 			check(t, s.Commit(1))
 			c2 := s.Config
 			check(t, s.Close())
-			defer func() { s.engine = openMemory() }() // closed already
+			defer func() { s.engine = openMemory(false) }() // closed already
 			rewrite(t, c2.Dir, c.key, c.value)
 
 			again, err := Open(c2)

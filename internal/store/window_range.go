@@ -100,6 +100,7 @@ type windowQuery struct {
 }
 
 func (q *windowQuery) run() error {
+	q.refresh()
 	q.counts.now.Scans++
 	q.from = max(0, q.from)
 	if q.from > q.to {

@@ -17,11 +17,18 @@ func (t *Task) Application() string { return t.cfg.Application }
 // Task returns the task's id.
 func (t *Task) Task() topology.TaskID { return t.cfg.ID }
 
-// Store returns the task's partition of a store.
+// Store returns the task's partition of a store, or a reader of a global one.
 func (t *Task) Store(name string) (any, error) {
 	s, ok := t.named[name]
 	if !ok {
-		return nil, fmt.Errorf("store %q is not of sub-topology %d", name, t.part.ID)
+		if g := t.cfg.Topology.Store(name); g == nil || !g.Global || t.cfg.Globals == nil {
+			return nil, fmt.Errorf("store %q is not of sub-topology %d", name, t.part.ID)
+		}
+		var err error
+		if s, err = t.cfg.Globals(name); err != nil {
+			return nil, err
+		}
+		t.named[name] = s
 	}
 	return s, nil
 }

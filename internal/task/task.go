@@ -34,6 +34,9 @@ type Config struct {
 	Output      Output
 	Partitions  func(topic string) (int32, error)
 
+	// Globals returns a reader of a global store, which the task closes; nil: there are none.
+	Globals func(store string) (*store.Store, error)
+
 	// Undecodable, Failed and Unwritable decide what becomes of a record that cannot be decoded, processed, or written by a
 	// sink; nil: Fail.
 	Undecodable Handler
@@ -62,8 +65,8 @@ type Task struct {
 	cfg    Config
 	part   *topology.Subtopology
 	stores []*store.Store
-	named  map[string]*store.Store
-	shared map[string]any // what nodes have in common
+	named  map[string]*store.Store // and readers of global ones
+	shared map[string]any          // what nodes have in common
 	inputs []*input
 	byName map[string]*input
 	ready  heads
@@ -127,7 +130,7 @@ func (t *Task) openStores() error {
 		opened, err := store.Open(store.Config{
 			Spec: s.Spec, Application: t.cfg.Application, Task: t.cfg.ID,
 			Changelog: s.ChangelogName(t.cfg.Application), Partition: t.cfg.ID.Partition,
-			Dir: filepath.Join(t.cfg.Dir, s.Name), Volatile: t.cfg.Volatile, Resources: t.cfg.Resources, Log: t.logger(s),
+			Dir: filepath.Join(t.cfg.Dir, s.Name), Volatile: t.cfg.Volatile, Shared: s.Global, Resources: t.cfg.Resources, Log: t.logger(s),
 			Expired: func([]byte, int64) { t.Drop(s.Name, "older than the store's retention") },
 		})
 		if err != nil {
@@ -241,6 +244,11 @@ func (t *Task) Close(clean bool) error {
 		}
 		errs = append(errs, s.Close())
 	}
-	t.stores = nil
+	for _, s := range t.named {
+		if s.ReadOnly() {
+			errs = append(errs, s.Close())
+		}
+	}
+	t.stores, t.named = nil, nil
 	return errors.Join(errs...)
 }

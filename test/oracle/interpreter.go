@@ -56,6 +56,18 @@ func (b *interpreter) make(s *Step) (any, error) {
 			return aTable[optString, optLong]{b.b.Table(s.Topic, strings_, longs, opts...)}, nil
 		}
 		return aTable[optString, optString]{b.b.Table(s.Topic, strings_, strings_, opts...)}, nil
+	case "globalTable":
+		opts, err := s.store()
+		if err != nil {
+			return nil, err
+		}
+		if s.Store == nil {
+			opts = nil
+		}
+		if s.Value == "long" {
+			return b.b.GlobalTable(s.Topic, strings_, longs, opts...), nil
+		}
+		return b.b.GlobalTable(s.Topic, strings_, strings_, opts...), nil
 	case "cogroup":
 		return b.cogroup(s)
 	}

@@ -26,6 +26,14 @@ func streamJoin[K, V any](b *interpreter, f aStream[K, V], s *Step) (any, error)
 			return streamStreamJoin(f, other, s), nil
 		}
 	}
+	if s.Kind == "stream-global" {
+		switch table := b.made[s.With].(type) {
+		case *streams.GlobalTable[optString, optString]:
+			return streamGlobalJoin(f, table, s), nil
+		case *streams.GlobalTable[optString, optLong]:
+			return streamGlobalJoin(f, table, s), nil
+		}
+	}
 	if s.Kind != "stream-table" || s.GraceMs != nil {
 		return nil, fmt.Errorf("%w: %s join", ErrUnsupported, s.Kind)
 	}
@@ -47,6 +55,15 @@ func streamTableJoin[K, V, T any](f aStream[K, V], table aTable[K, T], s *Step) 
 	return aStream[K, optString]{f.JoinTable(table.Table, func(v V, row T) optString {
 		return joined(toAny(v), toAny(row))
 	}, s.as()...)}
+}
+
+func streamGlobalJoin[K, V, T any](f aStream[K, V], table *streams.GlobalTable[optString, T], s *Step) any {
+	if s.Type == "left" {
+		return aStream[K, optString]{f.LeftJoinGlobal(table, keyOf[K, V](s.Fn), func(v V, row streams.Opt[T]) optString {
+			return joined(toAny(v), orNull(row))
+		})}
+	}
+	return aStream[K, optString]{f.JoinGlobal(table, keyOf[K, V](s.Fn), func(v V, row T) optString { return joined(toAny(v), toAny(row)) })}
 }
 
 func joinOfTable[K, V any](b *interpreter, f aTable[K, V], s *Step, opts []streams.Option) (any, error) {

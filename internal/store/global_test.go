@@ -1,0 +1,95 @@
+package store
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/millrace/millrace/state"
+)
+
+// TestReaders: readers on other goroutines see what was published, whole batches, while it is written.
+func TestReaders(t *testing.T) {
+	for _, engine := range []state.EngineKind{state.Disk, state.Memory} {
+		t.Run(fmt.Sprint(engine), func(t *testing.T) {
+			r := NewResources(Limits{})
+			defer r.Close()
+			spec := &state.Spec{Name: "s", Engine: engine}
+			s, err := Open(Config{Spec: spec, Dir: t.TempDir(), Resources: r, Shared: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			const keys, rounds = 20, 300
+			publish := func(round int) {
+				for k := range keys {
+					if err := s.Put(fmt.Append(nil, "key", k), Value{Bytes: fmt.Append(nil, round)}, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s.SetPosition(7, int64(round))
+				if err := s.Commit(-1); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Publish(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			publish(0)
+			var readers sync.WaitGroup
+			for range 3 {
+				readers.Go(func() {
+					read := s.Reader()
+					defer read.Close()
+					for seen := ""; seen != fmt.Sprint(rounds-1); {
+						v, err := read.Get([]byte("key3"))
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						seen = string(v.Bytes)
+						n, first := 0, ""
+						for e, err := range read.Range(nil, nil) {
+							if err != nil {
+								t.Error(err)
+								return
+							}
+							if n++; n == 1 {
+								first = string(e.Value.Bytes)
+							}
+							if string(e.Value.Bytes) != first {
+								t.Errorf("one scan sees %s and %s", first, e.Value.Bytes)
+								return
+							}
+						}
+						if n != keys {
+							t.Errorf("a scan sees %d keys", n)
+							return
+						}
+					}
+				})
+			}
+			for round := range rounds {
+				publish(round)
+			}
+			readers.Wait()
+			read := s.Reader()
+			defer read.Close()
+			if err := read.Put([]byte("k"), Value{Bytes: []byte("v")}, nil); err == nil {
+				t.Error("a reader writes")
+			}
+			if at, err := s.Positions(); err != nil || len(at) != 1 || at[7] != rounds-1 {
+				t.Errorf("the positions are %v, %v", at, err)
+			}
+			if err := s.Wipe(); err != nil {
+				t.Fatal(err)
+			}
+			if v, err := read.Get([]byte("key3")); err != nil || v.Bytes != nil {
+				t.Errorf("a reader finds %q in what was wiped, %v", v.Bytes, err)
+			}
+			if at, err := s.Positions(); err != nil || len(at) != 0 {
+				t.Errorf("the positions are %v, %v", at, err)
+			}
+		})
+	}
+}
