@@ -124,6 +124,21 @@ func TestBuildSaysWhatIsWrong(t *testing.T) {
 		"a versioned table that is suppressed": {func(b *streams.Builder) {
 			b.Table("t", str, str, streams.As("t"), streams.Versioned(time.Second)).Filter(yes).Suppress(streams.UntilTimeLimit(time.Second))
 		}, []string{"Suppress takes no table that is versioned", "keep the table in a store that is not"}},
+		"a versioned store that is cached": {func(b *streams.Builder) {
+			b.VersionedStore("s", time.Second, str, str, streams.Cached())
+		}, []string{"VersionedStore", `store "s"`, "leave Cached away"}},
+		"a versioned store of a fraction": {func(b *streams.Builder) {
+			b.VersionedStore("s", time.Microsecond, str, str)
+		}, []string{"VersionedStore", `store "s"`, "1µs", "whole milliseconds"}},
+		"a join that waits for a table without history": {func(b *streams.Builder) {
+			lines(b).JoinTable(b.Table("t", str, str, streams.As("t"), streams.Versioned(time.Minute)).MapValues(strings.Clone, streams.As("plain")), concat, streams.Grace(time.Second))
+		}, []string{"JoinTable waits for 1s", "not versioned", "streams.Versioned"}},
+		"a join that waits longer than the history": {func(b *streams.Builder) {
+			lines(b).JoinTable(b.Table("t", str, str, streams.As("t"), streams.Versioned(time.Minute)).Filter(yes), concat, streams.Grace(time.Hour))
+		}, []string{"JoinTable waits for 1h0m0s", "keeps its history for 1m0s"}},
+		"a join that waits for less than nothing": {func(b *streams.Builder) {
+			lines(b).JoinTable(b.Table("t", str, str, streams.As("t"), streams.Versioned(time.Minute)), concat, streams.Grace(-time.Second))
+		}, []string{"JoinTable waits for -1s", "0 or more whole milliseconds"}},
 		"an option of nothing":    {func(b *streams.Builder) { lines(b).Filter(yes, streams.Option{}) }, []string{"Filter does not take"}},
 		"a serde that is missing": {func(b *streams.Builder) { b.Stream[string, string, order]("lines", str, nil) }, []string{"no serde for the value type streams_test.order"}},
 		"a key serde of another type": {func(b *streams.Builder) {

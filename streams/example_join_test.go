@@ -158,3 +158,21 @@ func ExampleTable_LeftJoinOn() {
 	// o-1=somebody@0
 	// o-1=Ann@1000
 }
+
+// A price that comes after the order, but was set before it, is what the order is charged: orders wait a minute for it.
+func ExampleGrace() {
+	d := run(func(b *streams.Builder) {
+		prices := b.Table("prices", serde.String, serde.Int64, streams.As("price-history"), streams.Versioned(time.Hour))
+		b.Stream("orders", serde.String, serde.Int64).
+			JoinTable(prices, func(n, price int64) int64 { return n * price }, streams.As("charge"), streams.Grace(time.Minute)).
+			To("charges")
+	})
+	orders := d.Input("orders", serde.String, serde.Int64)
+	prices := d.Input("prices", serde.String, serde.Int64)
+	prices.SendAt("tea", 3, at(0))
+	orders.SendAt("tea", 2, at(50))
+	prices.SendAt("tea", 5, at(40))
+	orders.SendAt("tea", 1, at(110))
+	show(d, "charges", serde.String, serde.Int64)
+	// Output: tea=10@50000
+}

@@ -234,3 +234,43 @@ func askStores() {
 	numbers.SendAt("b", 4, at(3600))
 	numbers.SendAt("end", 0, at(3*3600))
 }
+
+// charge charges an order at the price of its time; an order of less than nothing is a new price.
+type charge struct {
+	prices *streams.VersionedStore[string, int64]
+	of     *streams.VersionedValues[string, int64]
+	ctx    *streams.Context[string, int64]
+}
+
+func (c *charge) Init(ctx *streams.Context[string, int64]) (err error) {
+	c.ctx = ctx
+	c.of, err = c.prices.Open(ctx)
+	return err
+}
+
+func (c *charge) Process(r streams.Record[string, int64]) error {
+	if r.Value < 0 { // a new price
+		_, _, err := c.of.Put(r.Key, -r.Value, r.Time)
+		return err
+	}
+	price, _, ok, err := c.of.GetAt(r.Key, r.Time)
+	if err != nil || !ok {
+		return err
+	}
+	return c.ctx.Forward(r.With(r.Value * price))
+}
+
+func ExampleBuilder_VersionedStore() {
+	d := run(func(b *streams.Builder) {
+		prices := b.VersionedStore("prices", time.Hour, serde.String, serde.Int64)
+		b.Stream("orders", serde.String, serde.Int64).
+			Process(func() streams.Processor[string, int64, string, int64] { return &charge{prices: prices} }, streams.Uses(prices)).
+			To("charges")
+	})
+	orders := d.Input("orders", serde.String, serde.Int64)
+	orders.SendAt("tea", -3, at(0))
+	orders.SendAt("tea", -5, at(60))
+	orders.SendAt("tea", 2, at(50))
+	show(d, "charges", serde.String, serde.Int64)
+	// Output: tea=6@50000
+}

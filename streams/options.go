@@ -31,12 +31,13 @@ const (
 	usesOption
 	timestampedOption
 	versionedOption
+	graceOption
 )
 
 var optionNames = map[optionKind]string{
 	nameOption: "As", nodeNameOption: "Named", storeOption: "a store option", retentionOption: "Retention",
 	partitionsOption: "Partitions", keyOption: "WithKey", valueOption: "WithValue", otherOption: "WithOther", timeOption: "a timestamp option",
-	usesOption: "Uses", timestampedOption: "Timestamped", versionedOption: "Versioned",
+	usesOption: "Uses", timestampedOption: "Timestamped", versionedOption: "Versioned", graceOption: "Grace",
 }
 
 // settings are what the options of one call say.
@@ -52,6 +53,7 @@ type settings struct {
 	logConfig   map[string]string
 	retention   *time.Duration
 	history     *time.Duration // of a versioned store
+	grace       *time.Duration // of a join with a versioned table
 	partitions  *int
 	key, value  any // serdes
 	other       any // that of the other stream's values
@@ -148,6 +150,14 @@ func Retention(d time.Duration) Option {
 // Materialized.as(Stores.persistentVersionedKeyValueStore), KIP-889, KIP-914.
 func Versioned(history time.Duration) Option {
 	return Option{versionedOption, func(s *settings) { s.store, s.history = true, &history }}
+}
+
+// Grace lets the records of a stream wait for the rows that they are joined with: until the stream has come to a timestamp
+// that is later by grace. So a row that comes late is found, with its timestamp. A record that is late itself, by more
+// than grace, is joined at once. The table is versioned, with a history of grace at least. What waits is in a store of its
+// own, on disk. Java: Joined.withGracePeriod, KIP-923.
+func Grace(grace time.Duration) Option {
+	return Option{graceOption, func(s *settings) { s.grace = &grace }}
 }
 
 // Partitions sets the number of partitions of a repartition topic; by default it has as many as the topics whose

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/node"
+	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/serde"
 	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/topology"
@@ -157,6 +158,70 @@ func entries[K, V any](all iter.Seq2[K, node.Entry[V]]) iter.Seq2[K, V] {
 			}
 		}
 	}
+}
+
+// A VersionedStore is a store of the program with the values that each key had, made by [Builder.VersionedStore].
+type VersionedStore[K, V any] struct{ *declared[K, V] }
+
+// VersionedStore adds a store to the program, for processors. It keeps each value of a key from a time until the next one
+// begins, and for history after that; the latest always.
+//
+// Options: as of [Builder.KeyValueStore], but for Timestamped and Cached, which it cannot be. Java:
+// Stores.versionedKeyValueStoreBuilder, KIP-889.
+func (b *Builder) VersionedStore[K, V any](name string, history time.Duration, key serde.Serde[K], value serde.Serde[V], opts ...Option) *VersionedStore[K, V] {
+	o := b.options("VersionedStore", opts, storeOption)
+	switch {
+	case history < 0 || history%time.Millisecond != 0:
+		b.fail("VersionedStore: store %q keeps its history for %v; it can be 0 or more whole milliseconds", name, history)
+	case o.cached:
+		b.fail("VersionedStore: store %q cannot be cached; leave Cached away", name)
+	}
+	d := addStore(b, "VersionedStore", name, state.Versioned, key, value, o)
+	d.spec.Retention = history
+	return &VersionedStore[K, V]{d}
+}
+
+// Open opens the store for a processor, which is to use it. It is for Init.
+func (s *VersionedStore[K, V]) Open(c StoreUser) (*VersionedValues[K, V], error) {
+	v, err := node.OpenVersionedValues(c.user(), s.spec.Name, s.key, s.value)
+	return &VersionedValues[K, V]{v}, err
+}
+
+// VersionedValues is the task's partition of a [VersionedStore]. An error of its methods is not forgotten if the processor
+// ignores it. Times are milliseconds since 1970, at least.
+type VersionedValues[K, V any] struct{ s *node.VersionedValues[K, V] }
+
+// Get returns the latest value of a key and when it began; ok is false where the key has none, or was deleted.
+func (s *VersionedValues[K, V]) Get(k K) (v V, from time.Time, ok bool, err error) {
+	return version(s.s.Get(k, math.MaxInt64))
+}
+
+// GetAt returns the value that a key had at a time, and when it began. More than the history before the latest time that
+// the store has seen, there is only what is the latest still.
+func (s *VersionedValues[K, V]) GetAt(k K, at time.Time) (v V, from time.Time, ok bool, err error) {
+	return version(s.s.Get(k, at.UnixMilli()))
+}
+
+func version[V any](e node.Entry[V], err error) (v V, from time.Time, ok bool, _ error) {
+	return e.Value, time.UnixMilli(e.Time), e.Found, err
+}
+
+// Put sets the value of a key from a time on, until the next one that there is begins: it returns when that is, the zero
+// time if the value is the latest. kept is false, and nothing done but that it is counted as dropped, where the time is
+// more than the history before the latest that the store has seen. A null of a type that shows it deletes the key.
+func (s *VersionedValues[K, V]) Put(k K, v V, from time.Time) (until time.Time, kept bool, err error) {
+	end, err := s.s.Put(k, v, from.UnixMilli())
+	if end >= 0 {
+		until = time.UnixMilli(end)
+	}
+	return until, err == nil && end != store.Refused, err
+}
+
+// Delete lets a key have no value from a time on, until the next one that there is begins. It returns the value that it had
+// then; ok is false where it had none, or it is too late, as of Put.
+func (s *VersionedValues[K, V]) Delete(k K, from time.Time) (was V, ok bool, err error) {
+	e, err := s.s.Delete(k, from.UnixMilli())
+	return e.Value, e.Found, err
 }
 
 // A WindowStore is a store of the program with one value a key and window, made by [Builder.WindowStore].

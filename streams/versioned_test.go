@@ -11,6 +11,7 @@ import (
 	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/streams"
 	"github.com/millrace/millrace/streamstest"
+	"github.com/millrace/millrace/topology"
 )
 
 // versionedTable is a table of the topic t that keeps its history for a second.
@@ -131,5 +132,163 @@ func TestVersionedSpec(t *testing.T) {
 	s := top.Subtopologies()[0].Stores[0].Spec
 	if s.Kind != state.Versioned || s.Retention != time.Second || s.Cached || !s.Logged {
 		t.Errorf("the store is %+v", s)
+	}
+}
+
+// graceProgram joins the stream s, whose records wait for 100 ms, with the table t.
+func graceProgram(b *streams.Builder) {
+	b.Stream("s", serde.String, serde.String).
+		LeftJoinTable(versionedTable(b), func(v string, row streams.Opt[string]) string { return fmt.Sprint(v, "+", row) },
+			streams.As("join"), streams.Grace(100*time.Millisecond)).To("out")
+}
+
+// Records wait for the grace, are joined in the order of their times, and with what came for their time meanwhile; one
+// that is late is joined at once.
+func TestGrace(t *testing.T) {
+	b := streams.NewBuilder()
+	graceProgram(b)
+	top, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := streamstest.New(t, top)
+	step := func(topic, record string, want ...string) {
+		t.Helper()
+		before := len(received(d, "out"))
+		sendMillis(d, topic, record)
+		if got := received(d, "out")[before:]; !slices.Equal(got, want) {
+			t.Errorf("after %s %s: got %v, want %v", topic, record, got, want)
+		}
+	}
+	step("s", "k=1@1000")
+	step("s", "k=2@950")
+	step("t", "k=a@940")
+	step("t", "k=b@990")
+	step("s", "k=3@1050", "k=2+a@950")
+	step("s", "k=4@949", "k=4+a@949") // it is late
+	step("s", "k=-@9000")             // dropped, and no time passes
+	step("s", "k=5@1100", "k=1+b@1000")
+	step("s", "k=6@1200", "k=3+b@1050", "k=5+b@1100")
+	step("s", "k=7@1200")
+	step("s", "j=8@1200")
+	step("s", "k=9@1300", "j=8+null@1200", "k=6+b@1200", "k=7+b@1200")
+	if got := d.Dropped(); got != 1 {
+		t.Errorf("%d were dropped, want 1", got)
+	}
+	if err := d.Pipe(topology.Record{Topic: "s", Value: []byte("v"), Timestamp: 1300}); err == nil || !strings.Contains(err.Error(), "without a key cannot wait") {
+		t.Errorf("a record without a key: %v", err)
+	}
+}
+
+// What waits when an application ends is joined by the next one, which knows how far time had come.
+func TestGraceAfterRestart(t *testing.T) {
+	b := streams.NewBuilder()
+	graceProgram(b)
+	top, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	run := func(send func(*streamstest.Driver), want ...string) {
+		t.Helper()
+		d, err := streamstest.Open(top, streamstest.StateDir(dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		send(d)
+		if got := received(d, "out"); !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		d.Close()
+	}
+	run(func(d *streamstest.Driver) {
+		sendMillis(d, "t", "k=a@900")
+		sendMillis(d, "s", "k=1@1000", "k=1@1000", "k=2@1050")
+	})
+	run(func(d *streamstest.Driver) {
+		sendMillis(d, "s", "k=3@949", "k=4@1000", "k=5@1100")
+	}, "k=3+a@949", "k=1+a@1000", "k=1+a@1000", "k=4+a@1000")
+}
+
+// A processor of prices: "?" asks for the value at the record's time, a null deletes from then on.
+type prices struct {
+	store *streams.VersionedStore[string, string]
+	of    *streams.VersionedValues[string, string]
+	ctx   *streams.Context[string, string]
+}
+
+func (p *prices) Init(ctx *streams.Context[string, string]) (err error) {
+	p.ctx = ctx
+	p.of, err = p.store.Open(ctx)
+	return err
+}
+
+func (p *prices) Process(r streams.Record[string, string]) error {
+	var answer string
+	switch {
+	case r.NullValue:
+		was, ok, err := p.of.Delete(r.Key, r.Time)
+		if err != nil {
+			return err
+		}
+		answer = fmt.Sprintf("was %q %v", was, ok)
+	case r.Value == "?":
+		v, from, ok, err := p.of.GetAt(r.Key, r.Time)
+		if err != nil {
+			return err
+		}
+		latest, since, _, err := p.of.Get(r.Key)
+		if err != nil {
+			return err
+		}
+		answer = fmt.Sprintf("%q %v from %d, latest %q from %d", v, ok, from.UnixMilli(), latest, since.UnixMilli())
+	default:
+		until, kept, err := p.of.Put(r.Key, r.Value, r.Time)
+		if err != nil {
+			return err
+		}
+		answer = fmt.Sprintf("kept %v", kept)
+		if !until.IsZero() {
+			answer += fmt.Sprint(" until ", until.UnixMilli())
+		}
+	}
+	return p.ctx.Forward(r.With(answer))
+}
+
+func TestVersionedStore(t *testing.T) {
+	b := streams.NewBuilder()
+	store := b.VersionedStore("prices", time.Second, serde.String, serde.String)
+	b.Stream("s", serde.String, serde.String).
+		Process(func() streams.Processor[string, string, string, string] { return &prices{store: store} }, streams.Uses(store)).To("out")
+	top, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := streamstest.New(t, top)
+	sendMillis(d, "s", "k=a@5000", "k=b@5500", "k=c@5200", "k=?@5499", "k=?@4999", "k=-@5300", "k=?@5300", "k=x@4499", "k=-@4000")
+	want := []string{
+		"k=kept true@5000", "k=kept true@5500", "k=kept true until 5500@5200", `k="c" true from 5200, latest "b" from 5500@5499`,
+		`k="" false from 0, latest "b" from 5500@4999`, `k=was "c" true@5300`, `k="" false from 0, latest "b" from 5500@5300`,
+		"k=kept false@4499", `k=was "" false@4000`,
+	}
+	if got := received(d, "out"); !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if got := d.Dropped(); got != 2 {
+		t.Errorf("%d were dropped, want 2", got)
+	}
+	logged := []string{"k=a@5000", "k=b@5500", "k=c@5200", "k=-@5300", "k=x@4499", "k=-@4000"} // Java logs what it refuses, too
+	if got := received(d, "app-prices-changelog"); !slices.Equal(got, logged) {
+		t.Errorf("logged %q, want %q", got, logged)
+	}
+	s := d.VersionedStore("prices", serde.String, serde.String)
+	if v, from, ok := s.GetAt("k", time.UnixMilli(5100)); v != "a" || from.UnixMilli() != 5000 || !ok {
+		t.Errorf("at 5100 it is %q from %v, %v", v, from, ok)
+	}
+	if v, from, ok := s.Get("k"); v != "b" || from.UnixMilli() != 5500 || !ok {
+		t.Errorf("the latest is %q from %v, %v", v, from, ok)
+	}
+	if _, _, ok := s.Get("j"); ok {
+		t.Error("there is a value of a key that never had one")
 	}
 }

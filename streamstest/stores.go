@@ -86,6 +86,40 @@ func decoded[K any](d *Driver, key serde.Serde[K], b []byte) K {
 	return k
 }
 
+// VersionedStore reads a versioned store of the topology.
+type VersionedStore[K, V any] struct {
+	d     *Driver
+	s     *store.Store
+	key   serde.Serde[K]
+	value serde.Serde[V]
+}
+
+// VersionedStore returns a reader of a versioned store, by its name. A store that is not there, or of another kind, fails
+// the test.
+func (d *Driver) VersionedStore[K, V any](name string, key serde.Serde[K], value serde.Serde[V]) *VersionedStore[K, V] {
+	d.t.Helper()
+	return &VersionedStore[K, V]{d, d.store(name, state.Versioned), key, value}
+}
+
+// Get returns the latest value of a key and when it began; ok is false where the store has none.
+func (s *VersionedStore[K, V]) Get(k K) (v V, from time.Time, ok bool) {
+	s.d.t.Helper()
+	return s.at(k, math.MaxInt64)
+}
+
+// GetAt returns the value that a key had at a time and when it began; ok is false where the store has none.
+func (s *VersionedStore[K, V]) GetAt(k K, at time.Time) (v V, from time.Time, ok bool) {
+	s.d.t.Helper()
+	return s.at(k, at.UnixMilli())
+}
+
+func (s *VersionedStore[K, V]) at(k K, at int64) (v V, from time.Time, ok bool) {
+	s.d.t.Helper()
+	found, err := s.s.GetVersion(encoded(s.d.t, s.key, k), at)
+	v, ok = stored(s.d, s.value)(found.Value, err)
+	return v, time.UnixMilli(found.Timestamp), ok
+}
+
 // WindowStore reads a window store of the topology.
 type WindowStore[K, V any] struct {
 	d     *Driver

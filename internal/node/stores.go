@@ -131,6 +131,53 @@ func (p *scanPart) copied(b []byte) []byte {
 	return p.bytes[at:len(p.bytes):len(p.bytes)]
 }
 
+// VersionedValues is a versioned store as a processor uses it.
+type VersionedValues[K, V any] struct {
+	user  StoreUser
+	store *keyValue[K, V]
+	null  nulls[V]
+}
+
+// OpenVersionedValues opens a versioned store for a processor that is connected to it.
+func OpenVersionedValues[K, V any](user StoreUser, name string, key serde.Serde[K], value serde.Serde[V]) (*VersionedValues[K, V], error) {
+	if err := user.uses(name); err != nil {
+		return nil, err
+	}
+	task, _, _ := user.inProcess()
+	s, err := openKeyValue(task, name, key, value)
+	return &VersionedValues[K, V]{user, s, nullsOf[V]()}, err
+}
+
+// Get returns the value of a key as of a time; the latest of all is at the last time there is.
+func (s *VersionedValues[K, V]) Get(k K, at int64) (Entry[V], error) {
+	e, err := s.store.getAt(k, at)
+	return e, s.user.note(err)
+}
+
+// Put sets the value of a key from a time on. It returns what [store.Store.PutVersion] does.
+func (s *VersionedValues[K, V]) Put(k K, v V, at int64) (end int64, err error) {
+	kb, err := s.store.encodeKey(k)
+	var vb []byte
+	if err == nil {
+		vb, err = s.store.encodeValue(v, s.null.is(v))
+	}
+	if err == nil {
+		end, err = s.store.PutVersion(kb, store.Value{Bytes: vb, Timestamp: at})
+	}
+	return end, s.user.note(err)
+}
+
+// Delete deletes a key from a time on, and returns the value that it had then.
+func (s *VersionedValues[K, V]) Delete(k K, at int64) (was Entry[V], err error) {
+	kb, err := s.store.encodeKey(k)
+	if err == nil {
+		var v store.Version
+		v, err = s.store.DeleteVersion(kb, at)
+		was, err = s.store.decode(v.Value, err)
+	}
+	return was, s.user.note(err)
+}
+
 // WindowValues is a window store as a processor uses it.
 type WindowValues[K, V any] struct {
 	user  StoreUser

@@ -11,13 +11,17 @@ import (
 // with no row. Without a row an inner join sends nothing.
 func StreamTableJoin[K, V, T, R any](name string, table GetterFunc[K, T], left bool, join func(ctx context.Context, k K, v V, row T, found bool) (R, error)) topology.NewFunc {
 	return func(task topology.Context, children []any) (any, error) {
-		out, err := wire[K, R](name, children)
-		if err != nil {
-			return nil, err
-		}
-		get, err := table(task)
-		return &streamTableJoin[K, V, T, R]{baseOf(name, task), get, left, join, nullsOf[R](), out}, err
+		return newStreamTableJoin[K, V](name, task, children, table, left, join)
 	}
+}
+
+func newStreamTableJoin[K, V, T, R any](name string, task topology.Context, children []any, table GetterFunc[K, T], left bool, join func(context.Context, K, V, T, bool) (R, error)) (*streamTableJoin[K, V, T, R], error) {
+	out, err := wire[K, R](name, children)
+	if err != nil {
+		return nil, err
+	}
+	get, err := table(task)
+	return &streamTableJoin[K, V, T, R]{baseOf(name, task), get, left, join, nullsOf[R](), out}, err
 }
 
 type streamTableJoin[K, V, T, R any] struct {
@@ -30,9 +34,19 @@ type streamTableJoin[K, V, T, R any] struct {
 }
 
 func (n *streamTableJoin[K, V, T, R]) Receive(r Record[K, V]) error {
-	if r.NullValue || r.NullKey && !n.left {
-		return n.drop("null join key or value")
+	if n.drops(r) {
+		return n.drop(nullJoin)
 	}
+	return n.joined(r)
+}
+
+const nullJoin = "null join key or value"
+
+func (n *streamTableJoin[K, V, T, R]) drops(r Record[K, V]) bool {
+	return r.NullValue || r.NullKey && !n.left
+}
+
+func (n *streamTableJoin[K, V, T, R]) joined(r Record[K, V]) error {
 	ctx := n.enter() // the row may be computed by functions as well
 	var row Entry[T]
 	if !r.NullKey {

@@ -34,7 +34,7 @@ func streamJoin[K, V any](b *interpreter, f aStream[K, V], s *Step) (any, error)
 			return streamGlobalJoin(f, table, s), nil
 		}
 	}
-	if s.Kind != "stream-table" || s.GraceMs != nil {
+	if s.Kind != "stream-table" {
 		return nil, fmt.Errorf("%w: %s join", ErrUnsupported, s.Kind)
 	}
 	switch table := b.made[s.With].(type) {
@@ -47,14 +47,18 @@ func streamJoin[K, V any](b *interpreter, f aStream[K, V], s *Step) (any, error)
 }
 
 func streamTableJoin[K, V, T any](f aStream[K, V], table aTable[K, T], s *Step) any {
+	opts := s.as()
+	if s.GraceMs != nil {
+		opts = append(opts, streams.Grace(ms(*s.GraceMs)))
+	}
 	if s.Type == "left" {
 		return aStream[K, optString]{f.LeftJoinTable(table.Table, func(v V, row streams.Opt[T]) optString {
 			return joined(toAny(v), orNull(row))
-		}, s.as()...)}
+		}, opts...)}
 	}
 	return aStream[K, optString]{f.JoinTable(table.Table, func(v V, row T) optString {
 		return joined(toAny(v), toAny(row))
-	}, s.as()...)}
+	}, opts...)}
 }
 
 func streamGlobalJoin[K, V, T any](f aStream[K, V], table *streams.GlobalTable[optString, T], s *Step) any {
