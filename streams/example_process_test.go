@@ -274,3 +274,37 @@ func ExampleBuilder_VersionedStore() {
 	show(d, "charges", serde.String, serde.Int64)
 	// Output: tea=6@50000
 }
+func ExampleTable_TransformValues() {
+	d := run(func(b *streams.Builder) {
+		rates := b.KeyValueStore("rates", serde.String, serde.Float64)
+		b.Stream("rate", serde.String, serde.Float64).Process(func() streams.Processor[string, float64, string, float64] { return &keep{store: rates} }, streams.Uses(rates))
+		b.Table("prices", serde.String, serde.Float64).
+			TransformValues(func(ctx *streams.Context[string, float64]) (func(string, float64) (float64, error), error) {
+				open, err := rates.Open(ctx)
+				return func(_ string, price float64) (float64, error) {
+					rate, _, err := open.Get("EUR")
+					return price * rate, err
+				}, err
+			}, streams.Uses(rates), streams.As("in-euro")).
+			ToStream().
+			To("euros")
+	})
+	d.Input("rate", serde.String, serde.Float64).SendAt("EUR", 0.5, at(1))
+	d.Input("prices", serde.String, serde.Float64).SendAt("tea", 3, at(2))
+	show(d, "euros", serde.String, serde.Float64)
+	// Output:
+	// tea=1.5@2000
+}
+
+// keep puts each record into a store.
+type keep struct {
+	store *streams.KeyValueStore[string, float64]
+	open  *streams.KeyValues[string, float64]
+}
+
+func (k *keep) Init(ctx *streams.Context[string, float64]) (err error) {
+	k.open, err = k.store.Open(ctx)
+	return err
+}
+
+func (k *keep) Process(r streams.Record[string, float64]) error { return k.open.Put(r.Key, r.Value) }

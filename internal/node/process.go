@@ -15,6 +15,7 @@ type Processing[K, V any] struct {
 	names  []string // of out
 	stores []string
 	global bool // it keeps a global store
+	mute   bool // it may not send
 
 	// What is in process, and the first error of what the processor called: whatever it makes of that, it is not lost.
 	time    int64
@@ -135,6 +136,8 @@ func (p *Processing[K, V]) sendable(time int64) error {
 		return p.broken
 	case p.global:
 		return p.note(fmt.Errorf("node %q keeps a global store: it cannot send records on", p.name))
+	case p.mute:
+		return p.note(fmt.Errorf("node %q makes values of rows: it returns them, and cannot send records", p.name))
 	case time < 0:
 		return fmt.Errorf("node %q sends a record with the negative timestamp %d", p.name, time) // api.Record refuses it
 	}
