@@ -13,7 +13,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/millrace/millrace/internal/runtime"
 	"github.com/millrace/millrace/topology"
 )
 
@@ -83,6 +82,7 @@ func defaultConfig(application string, t *topology.Topology) *appConfig {
 		overlay:           32 << 20,
 		blockCache:        32 << 20,
 		replication:       -1,
+		reset:             Earliest,
 		sessionTimeout:    45 * time.Second,
 		heartbeat:         3 * time.Second,
 		rebalanceTimeout:  5 * time.Minute,
@@ -234,17 +234,21 @@ const (
 func Compression(codec Codec) AppOption { return func(c *appConfig) { c.compression = codec } }
 
 // ResetPolicy says where to begin with a topic of which nothing is committed.
-type ResetPolicy uint8
+type ResetPolicy = topology.Reset
 
 // The policies.
 const (
-	Earliest ResetPolicy = iota // at the beginning
-	Latest                      // with what comes from now on
-	NoReset                     // not at all: that is an error
+	Earliest = topology.ResetEarliest // at the beginning
+	Latest   = topology.ResetLatest   // with what comes from now on
+	NoReset  = topology.ResetNone     // not at all: that is an error
 )
 
+// Past is a policy too: it begins with the records of so long ago, by their timestamps. At least a millisecond. (Java:
+// by_duration, KIP-1106)
+func Past(d time.Duration) ResetPolicy { return topology.Past(d) }
+
 // AutoOffsetReset sets where to begin with a source topic of which nothing is committed, or the committed offset is not
-// there any more. Default Earliest, as in Kafka Streams. (Java: auto.offset.reset)
+// there any more; a source may say otherwise with [From]. Default Earliest, as in Kafka Streams. (Java: auto.offset.reset)
 func AutoOffsetReset(p ResetPolicy) AppOption { return func(c *appConfig) { c.reset = p } }
 
 // ClientOptions are handed to every Kafka client of the application, after its own: for TLS, SASL and dialers.
@@ -329,7 +333,7 @@ func (c *appConfig) validate() error {
 		"would be ended before its commit; raise it, or lower CommitInterval", c.transaction, c.commitInterval)
 	check(c.taskTimeout >= 0, "option TaskTimeout: %v; it cannot be negative", c.taskTimeout)
 	check(c.compression <= CompressZstd, "option Compression: %d is no codec", c.compression)
-	check(c.reset <= NoReset, "option AutoOffsetReset: %d is no policy", c.reset)
+	check(c.reset >= NoReset && c.reset != 0, "option AutoOffsetReset: %d is no policy", int64(c.reset))
 	check(c.log != nil, "option Logger: it is nil; slog.New(slog.DiscardHandler) logs nothing")
 	check(c.memoryLimit >= 0, "option MemoryLimit: %d; it cannot be negative, 0 leaves it as it is", c.memoryLimit)
 	if c.endpoint != "" {
@@ -344,9 +348,4 @@ func (c *appConfig) codec() kgo.CompressionCodec {
 	return [...]kgo.CompressionCodec{
 		kgo.NoCompression(), kgo.GzipCompression(), kgo.SnappyCompression(), kgo.Lz4Compression(), kgo.ZstdCompression(),
 	}[c.compression]
-}
-
-// resetPolicy is the same in the runtime's terms.
-func (c *appConfig) resetPolicy() runtime.ResetPolicy {
-	return [...]runtime.ResetPolicy{runtime.ResetEarliest, runtime.ResetLatest, runtime.ResetNone}[c.reset]
 }

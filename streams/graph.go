@@ -49,6 +49,7 @@ type selfJoin struct {
 type source struct {
 	topics []string
 	types  string // the types it decodes to
+	reset  ResetPolicy
 }
 
 // repartition is what can be changed of a repartition after it was written down.

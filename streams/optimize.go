@@ -19,6 +19,8 @@ func (b *Builder) mergeSources() {
 			case !slices.Equal(main.source.topics, s.source.topics):
 				b.failAt(s.place, "topic %q is read by two sources, of the topics %q (%s) and of %q; read it alone, or the same topics in both", topic, main.source.topics, main.place, s.source.topics)
 				break topics
+			case main.source.reset != s.source.reset:
+				b.failAt(s.place, "topic %q is to be begun at %v (%s) and at %v; say the same with From", topic, main.source.reset, main.place, s.source.reset)
 			case main.source.types != s.source.types:
 				b.failAt(s.place, "topic %q is read as %s (%s) and as %s; read it once and map it", topic, main.source.types, main.place, s.source.types)
 				break topics

@@ -32,12 +32,14 @@ const (
 	timestampedOption
 	versionedOption
 	graceOption
+	resetOption
 )
 
 var optionNames = map[optionKind]string{
 	nameOption: "As", nodeNameOption: "Named", storeOption: "a store option", retentionOption: "Retention",
 	partitionsOption: "Partitions", keyOption: "WithKey", valueOption: "WithValue", otherOption: "WithOther", timeOption: "a timestamp option",
 	usesOption: "Uses", timestampedOption: "Timestamped", versionedOption: "Versioned", graceOption: "Grace",
+	usesOption: "Uses", timestampedOption: "Timestamped", versionedOption: "Versioned", resetOption: "From",
 }
 
 // settings are what the options of one call say.
@@ -59,6 +61,7 @@ type settings struct {
 	other       any // that of the other stream's values
 	extract     any // a node.Extractor
 	uses        []string
+	reset       ResetPolicy
 }
 
 // options applies the options of a verb, of the kinds that it takes.
@@ -83,6 +86,12 @@ func (b *Builder) options(verb string, opts []Option, takes optionKind) *setting
 		b.fail("%s: the history of store %q is kept for %v; it can be 0 or more whole milliseconds", verb, s.name, *h)
 	}
 	return s
+}
+
+// From says where a source begins with topics of which nothing is committed, or what is not there any more, whatever
+// [AutoOffsetReset] says. (Java: Consumed.withOffsetResetPolicy)
+func From(p ResetPolicy) Option {
+	return Option{resetOption, func(s *settings) { s.reset = p }}
 }
 
 // As names what a verb makes: the store of a stateful verb, and with it its changelog; the repartition topic of

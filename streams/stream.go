@@ -44,10 +44,11 @@ type Topics interface{ string | []string }
 // Stream reads topics as a stream. key and value decode the records; what cannot be decoded goes to the
 // deserialization handler of the application, which stops it by default.
 //
-// Options: As names the source; EventTime and the other timestamp options say what the records' timestamps are.
+// Options: As names the source; EventTime and the other timestamp options say what the records' timestamps are; From says
+// where to begin.
 // Java: StreamsBuilder.stream. Names: KSTREAM-SOURCE-n.
 func (b *Builder) Stream[T Topics, K, V any](topics T, key serde.Serde[K], value serde.Serde[V], opts ...Option) *Stream[K, V] {
-	s := b.options("Stream", opts, nameOption|timeOption)
+	s := b.options("Stream", opts, nameOption|timeOption|resetOption)
 	var list []string
 	switch t := any(topics).(type) {
 	case string:
@@ -60,8 +61,8 @@ func (b *Builder) Stream[T Topics, K, V any](topics T, key serde.Serde[K], value
 	key, value = serdeFor(b, key, "key", "the key serde"), serdeFor(b, value, "value", "the value serde")
 	make := node.Source(name, len(list), key, value, extractor[K, V](b, s.extract))
 	st := b.add(b.root, &step{
-		name: name, source: &source{list, typesOf[K, V]()},
-		write: func(t *topology.Builder, _ []string) { t.AddSource(name, list, make) },
+		name: name, source: &source{list, typesOf[K, V](), s.reset},
+		write: func(t *topology.Builder, _ []string) { t.AddSource(name, list, make); t.SetReset(name, s.reset) },
 	})
 	return &Stream[K, V]{b: b, step: st, name: name, key: key, value: value, sources: []string{name}}
 }

@@ -104,11 +104,11 @@ func (k *kept) readable() []string {
 // dropped, counted. Updates apply in the order of their offsets, with Versioned by their timestamps.
 //
 // Options: As names the store and keeps the table there; without it the table is kept only where something needs it.
-// Named names the nodes. Versioned keeps its history; InMemory, OnDisk, Uncached, Unlogged and LogConfig are about the store; EventTime and the other
-// timestamp options say what the records' timestamps are. Java: StreamsBuilder.table. Names: <topic>-STATE-STORE-n,
-// KSTREAM-SOURCE-n, KTABLE-SOURCE-n.
+// Named names the nodes. Versioned keeps its history; InMemory, OnDisk, Uncached, Unlogged and LogConfig are about the store;
+// EventTime and the other timestamp options say what the records' timestamps are, From where to begin. Java:
+// StreamsBuilder.table. Names: <topic>-STATE-STORE-n, KSTREAM-SOURCE-n, KTABLE-SOURCE-n.
 func (b *Builder) Table[K, V any](topic string, key serde.Serde[K], value serde.Serde[V], opts ...Option) *Table[K, V] {
-	o := b.options("Table", opts, nameOption|nodeNameOption|storeOption|versionedOption|timeOption)
+	o := b.options("Table", opts, nameOption|nodeNameOption|storeOption|versionedOption|timeOption|resetOption)
 	b.checkTopics("Table", []string{topic})
 	kept := &kept{store: o.name, ifNeeded: o.name, history: o.history}
 	if o.name == "" {
@@ -124,6 +124,7 @@ func (b *Builder) Table[K, V any](topic string, key serde.Serde[K], value serde.
 		reuse: func() { spec.SourceTopic, spec.Logged = topic, false },
 		write: func(t *topology.Builder, _ []string) {
 			t.AddSource(source, []string{topic}, read)
+			t.SetReset(source, o.reset)
 			t.AddProcessor(name, make, source)
 			if kept.store != "" {
 				t.AddStore(spec, name)

@@ -26,6 +26,7 @@ type Node struct {
 	Kind     Kind
 	Topics   []string // of a source: what it reads, without the application's prefix
 	Topic    string   // of a sink: what it writes, without the application's prefix
+	Reset    Reset    // of a source: where to begin, if it says so
 	Stores   []string // of a processor: the stores it uses
 	Parents  []*Node
 	Children []*Node

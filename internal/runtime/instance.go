@@ -27,7 +27,7 @@ type Config struct {
 	Limits       store.Limits
 	Replication  int16
 	ExactlyOnce  bool
-	Reset        ResetPolicy
+	Reset        topology.Reset // where the program says nothing
 	MaxIdle      time.Duration
 	Undecodable  task.Handler
 	Unwritable   task.Handler

@@ -476,23 +476,11 @@ func (i *Instance) startOffsets(ctx context.Context, ids []topology.TaskID) (map
 	if len(without) == 0 {
 		return out, nil
 	}
-	at := earliest
-	if i.cfg.Reset == ResetLatest {
-		at = latest
-	}
-	offsets, err := i.ports.Cluster.Offsets(ctx, without, at)
+	offsets, err := i.reset(ctx, without)
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range without {
-		policy := i.cfg.Reset
-		if i.isRepartition(p.Topic) {
-			policy = ResetEarliest // Java: internal topics are always read from the beginning
-		}
-		offset, err := policy.pick(p, offsets[p], offsets[p])
-		if err != nil {
-			return nil, err
-		}
+	for p, offset := range offsets {
 		out[p] = start{Committed{Offset: offset, LeaderEpoch: -1}, offset}
 	}
 	return out, nil

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -272,12 +273,15 @@ func (w *worker) restart(in *input, err error) error {
 		return err
 	}
 	start, end := e.OffsetOutOfRange()
-	at, rerr := w.i.cfg.Reset.pick(in.part, start, end)
+	ctx, cancel := context.WithTimeout(w.i.hope.Context, w.i.cfg.CommitTimeout)
+	defer cancel()
+	offsets, rerr := w.i.reset(ctx, []assign.TopicPartition{in.part})
 	if rerr != nil {
 		return fmt.Errorf("%w; %w", rerr, err)
 	}
+	at := offsets[in.part]
 	w.log.Warn("records were deleted before they were read, or the topic was truncated; going on where the reset policy says",
-		"partition", in.part, "offset", in.next, "log_start", start, "log_end", end, "from", at, "policy", w.i.cfg.Reset)
+		"partition", in.part, "offset", in.next, "log_start", start, "log_end", end, "from", at, "policy", w.i.policyOf(in.part.Topic))
 	in.feed.Close()
 	w.subscribe(in, at)
 	return nil
@@ -443,4 +447,15 @@ func (w *worker) handOver(o order) error {
 	delete(w.tasks, o.hand)
 	*o.handed = r
 	return nil
+}
+
+// outOfRange is implemented by the error of a source that does not have an offset.
+type outOfRange interface {
+	OffsetOutOfRange() (start, end int64)
+}
+
+func asOutOfRange(err error) (outOfRange, bool) {
+	var e outOfRange
+	ok := errors.As(err, &e)
+	return e, ok
 }
