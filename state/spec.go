@@ -51,6 +51,9 @@ type Spec struct {
 	Kind   Kind
 	Engine EngineKind
 
+	// Open, where not nil, opens an engine that the program brings, in place of Pebble.
+	Open OpenEngine
+
 	// Timestamped stores keep a timestamp beside each value. In the changelog it is the record's timestamp, not part
 	// of the value (KIP-258).
 	Timestamped bool

@@ -48,6 +48,7 @@ type settings struct {
 	names       []string
 	store       bool // an option of stores is given: Java's Materialized
 	engine      state.EngineKind
+	open        state.OpenEngine
 	unlogged    bool
 	uncached    bool
 	cached      bool // asked for
@@ -108,12 +109,18 @@ func Named(name string) Option {
 
 // InMemory keeps a store in memory. It is restored in full after each restart.
 func InMemory() Option {
-	return Option{storeOption, func(s *settings) { s.store, s.engine = true, state.Memory }}
+	return Option{storeOption, func(s *settings) { s.store, s.engine, s.open = true, state.Memory, nil }}
 }
 
 // OnDisk keeps a store in the state directory, which is the default. A restart restores what is missing only.
 func OnDisk() Option {
-	return Option{storeOption, func(s *settings) { s.store, s.engine = true, state.Disk }}
+	return Option{storeOption, func(s *settings) { s.store, s.engine, s.open = true, state.Disk, nil }}
+}
+
+// InEngine keeps a store in the state directory in an engine of the program's choice: state/rocksdb has one, or one of your
+// own, which package state/enginetest can test. (Java: StoreSupplier)
+func InEngine(open state.OpenEngine) Option {
+	return Option{storeOption, func(s *settings) { s.store, s.engine, s.open = true, state.Disk, open }}
 }
 
 // Uncached lets a store log and forward each change, where by default only the last change of a key between two
@@ -207,7 +214,7 @@ func given[T any](b *Builder, verb string, option any, fallback serde.Serde[T]) 
 // spec describes the store that the settings ask for.
 func (s *settings) spec(name string, kind state.Kind) *state.Spec {
 	spec := &state.Spec{
-		Name: name, Kind: kind, Engine: s.engine, Timestamped: true,
+		Name: name, Kind: kind, Engine: s.engine, Open: s.open, Timestamped: true,
 		Logged: !s.unlogged, LogConfig: s.logConfig, Cached: !s.uncached,
 	}
 	if s.history != nil {

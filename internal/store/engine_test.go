@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"iter"
-	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,25 +15,64 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/millrace/millrace/state"
+	"github.com/millrace/millrace/state/enginetest"
 )
 
-// engines are what the conformance suite runs on. reopen closes an engine and opens it again; nil where nothing
-// outlives it.
-var engines = []struct {
-	name   string
-	open   func(t *testing.T) engine
-	reopen func(t *testing.T, e engine) engine
-}{
-	{name: "memory", open: func(*testing.T) engine { return openMemory(false) }},
-	{
-		name: "disk",
-		open: func(t *testing.T) engine { return mustOpenDisk(t, t.TempDir(), testResources(t, Limits{})) },
-		reopen: func(t *testing.T, e engine) engine {
-			check(t, e.close())
-			return mustOpenDisk(t, e.(*disk).dir, testResources(t, Limits{}))
-		},
-	},
+// Each engine does what state.Engine says: here it is held to it by the names that it has for the outside.
+func TestEngines(t *testing.T) {
+	t.Run("memory", func(t *testing.T) {
+		enginetest.Run(t, func(string) (state.Engine, error) { return public{openMemory(false)}, nil }, false)
+	})
+	t.Run("disk", func(t *testing.T) {
+		r := testResources(t, Limits{})
+		enginetest.Run(t, func(dir string) (state.Engine, error) {
+			d, err := openDisk(dir, r)
+			return public{d}, err
+		}, true)
+	})
+	t.Run("plugged", func(t *testing.T) {
+		r := testResources(t, Limits{})
+		enginetest.Run(t, func(dir string) (state.Engine, error) {
+			p, err := openPlugged(func(dir string) (state.Engine, error) {
+				d, err := openDisk(dir, r)
+				return public{d}, err
+			}, dir)
+			return public{p}, err
+		}, true)
+	})
 }
+
+// public is an engine as a program would bring it.
+type public struct{ engine }
+
+func (p public) Get(key, dst []byte) ([]byte, bool, error) { return p.get(key, dst) }
+func (p public) Batch(size int) state.Batch                { return publicBatch{p.batch(size)} }
+func (p public) Settle() error                             { return p.settle() }
+func (p public) Empty() error                              { return p.empty() }
+func (p public) Close() error                              { return p.close() }
+
+func (p public) Scan(lo, hi []byte, backward bool) iter.Seq2[state.Pair, error] {
+	scan := p.scan(lo, hi)
+	if backward {
+		scan = p.scanBackward(lo, hi)
+	}
+	return func(yield func(state.Pair, error) bool) {
+		for e, err := range scan {
+			if !yield(state.Pair{Key: e.key, Value: e.value}, err) {
+				return
+			}
+		}
+	}
+}
+
+type publicBatch struct{ batch }
+
+func (b publicBatch) Set(key, value []byte) error     { return b.set(key, value) }
+func (b publicBatch) Remove(key []byte) error         { return b.remove(key) }
+func (b publicBatch) RemoveRange(lo, hi []byte) error { return b.removeRange(lo, hi) }
+func (b publicBatch) Apply() error                    { return b.apply() }
 
 func mustOpenDisk(t *testing.T, dir string, r *Resources) *disk {
 	t.Helper()
@@ -59,104 +95,6 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// An engine does what a sorted map does.
-func TestEngineModel(t *testing.T) {
-	for _, kind := range engines {
-		for seed := range uint64(4) {
-			t.Run(fmt.Sprint(kind.name, seed), func(t *testing.T) {
-				t.Parallel()
-				rnd := rand.New(rand.NewPCG(seed, 1))
-				e := kind.open(t)
-				defer func() { check(t, e.close()) }()
-				model := map[string]string{}
-				for range 300 {
-					switch n := rnd.IntN(20); {
-					case n < 12:
-						randomBatch(t, rnd, e, model)
-					case n < 18:
-						compareScan(t, rnd, e, model)
-						compareGet(t, rnd, e, model)
-					case n == 18 && rnd.IntN(4) == 0:
-						check(t, e.empty())
-						clear(model)
-					case n == 19 && kind.reopen != nil:
-						e = kind.reopen(t, e)
-					}
-				}
-			})
-		}
-	}
-}
-
-func randomKey(rnd *rand.Rand) []byte {
-	k := []byte{byte(rnd.IntN(2))} // as the prefixes are
-	for range rnd.IntN(4) {
-		k = append(k, []byte{0, 1, 'a', 0xfe, 0xff}[rnd.IntN(5)])
-	}
-	return k
-}
-
-// randomBatch applies a batch to an engine and to its model; before apply the engine is to be as it was.
-func randomBatch(t *testing.T, rnd *rand.Rand, e engine, model map[string]string) {
-	b := e.batch(0)
-	for range rnd.IntN(20) {
-		key := randomKey(rnd)
-		switch rnd.IntN(8) {
-		default:
-			value := bytes.Repeat([]byte{byte(rnd.IntN(256))}, rnd.IntN(3)*rnd.IntN(50))
-			check(t, b.set(key, value))
-			model[string(key)] = string(value)
-			if len(value) > 0 {
-				value[0]++ // a batch keeps copies
-			}
-		case 0, 1:
-			check(t, b.remove(key))
-			delete(model, string(key))
-		case 2:
-			hi := randomKey(rnd)
-			if bytes.Compare(key, hi) > 0 {
-				key, hi = hi, key
-			}
-			check(t, b.removeRange(key, hi))
-			maps.DeleteFunc(model, func(k, _ string) bool { return k >= string(key) && k < string(hi) })
-		}
-		clear(key)
-	}
-	check(t, b.apply())
-}
-
-func compareGet(t *testing.T, rnd *rand.Rand, e engine, model map[string]string) {
-	t.Helper()
-	key := randomKey(rnd)
-	got, ok, err := e.get(key, []byte("before"))
-	check(t, err)
-	want, wantOK := model[string(key)]
-	if ok != wantOK || string(got) != "before"+want {
-		t.Fatalf("get(%x) = %x %v, want %x %v", key, got, ok, "before"+want, wantOK)
-	}
-}
-
-func compareScan(t *testing.T, rnd *rand.Rand, e engine, model map[string]string) {
-	t.Helper()
-	lo, hi := randomKey(rnd), randomKey(rnd)
-	if rnd.IntN(4) == 0 {
-		hi = nil
-	}
-	var want []string
-	for _, k := range slices.Sorted(maps.Keys(model)) {
-		if k >= string(lo) && (hi == nil || k < string(hi)) {
-			want = append(want, k+"="+model[k])
-		}
-	}
-	if got := gather(t, e.scan(lo, hi)); !slices.Equal(got, want) {
-		t.Fatalf("scan(%x, %x)\n got %q\nwant %q", lo, hi, got, want)
-	}
-	slices.Reverse(want)
-	if got := gather(t, e.scanBackward(lo, hi)); !slices.Equal(got, want) {
-		t.Fatalf("scanBackward(%x, %x)\n got %q\nwant %q", lo, hi, got, want)
-	}
-}
-
 func gather(t *testing.T, scan iter.Seq2[pair, error]) (found []string) {
 	t.Helper()
 	for p, err := range scan {
@@ -164,61 +102,6 @@ func gather(t *testing.T, scan iter.Seq2[pair, error]) (found []string) {
 		found = append(found, string(p.key)+"="+string(p.value))
 	}
 	return found
-}
-
-// A scan may be left before its end.
-func TestEngineScanStops(t *testing.T) {
-	for _, kind := range engines {
-		t.Run(kind.name, func(t *testing.T) {
-			e := kind.open(t)
-			b := e.batch(0)
-			for i := range 10 {
-				check(t, b.set([]byte{1, byte(i)}, nil))
-			}
-			check(t, b.apply())
-			for _, scan := range []iter.Seq2[pair, error]{e.scan([]byte{1}, nil), e.scanBackward([]byte{1}, nil)} {
-				n := 0
-				for _, err := range scan {
-					check(t, err)
-					if n++; n == 3 {
-						break
-					}
-				}
-				if n != 3 {
-					t.Fatalf("the scan went on to %d", n)
-				}
-			}
-			check(t, e.close()) // an iterator left open would be an error
-		})
-	}
-}
-
-// On disk a batch that is larger than a memtable is applied as a whole too, and what was closed is all there again.
-func TestDiskLargeBatches(t *testing.T) {
-	e := engine(mustOpenDisk(t, t.TempDir(), testResources(t, Limits{})))
-	const keys = 3000
-	value := make([]byte, 2*memTable/keys)
-	for round := range 3 {
-		b := e.batch(0)
-		value[0] = byte(round)
-		for i := range keys {
-			check(t, b.set(binary.BigEndian.AppendUint32([]byte{1}, uint32(i*7919%keys)), value))
-		}
-		check(t, b.apply())
-	}
-	e = engines[1].reopen(t, e)
-	n := 0
-	for p, err := range e.scan([]byte{1}, []byte{2}) {
-		check(t, err)
-		if i := binary.BigEndian.Uint32(p.key[1:]); int(i) != n || p.value[0] != 2 || len(p.value) != len(value) {
-			t.Fatalf("entry %d is %d with a value of %d bytes of round %d", n, i, len(p.value), p.value[0])
-		}
-		n++
-	}
-	check(t, e.close())
-	if n != keys {
-		t.Fatalf("%d keys, want %d", n, keys)
-	}
 }
 
 // A directory that was a store's and cannot be read says so, and what to do. One that cannot be made is another matter.

@@ -105,13 +105,17 @@ func (s *Store) openEngine() error {
 		s.filter.from = math.MaxInt64 // a map is as fast
 		return nil
 	}
-	e, err := openDisk(s.Dir, s.Resources)
+	var err error
+	if open := s.Config.Spec.Open; open != nil {
+		s.engine, err = openPlugged(open, s.Dir)
+	} else {
+		s.engine, err = openDisk(s.Dir, s.Resources)
+	}
 	if err != nil {
 		return err
 	}
-	s.engine = e
 	if err := errors.Join(s.identify(), s.readPosition(), s.readObserved(), s.beginFilter()); err != nil {
-		return errors.Join(err, e.close())
+		return errors.Join(err, s.engine.close())
 	}
 	return nil
 }
