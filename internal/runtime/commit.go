@@ -182,6 +182,8 @@ func (w *worker) offsets(tasks []*running) (offsets map[assign.TopicPartition]Co
 			c := all[in.part.Topic]
 			if in.held == 0 {
 				c.Offset = max(c.Offset, in.next)
+			} else { // a marker behind the last record may be committed already
+				c.Offset = max(c.Offset, in.stored.Load())
 			}
 			if _, ok := news[in.part.Topic]; !ok && c.Offset == in.stored.Load() && w.doubtful.IsZero() && !w.producer.InTransaction() {
 				continue

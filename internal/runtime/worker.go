@@ -283,6 +283,7 @@ func (w *worker) restart(in *input, err error) error {
 	w.log.Warn("records were deleted before they were read, or the topic was truncated; going on where the reset policy says",
 		"partition", in.part, "offset", in.next, "log_start", start, "log_end", end, "from", at, "policy", w.i.policyOf(in.part.Topic))
 	in.feed.Close()
+	in.stored.Store(min(in.stored.Load(), at))
 	w.subscribe(in, at)
 	return nil
 }
