@@ -38,8 +38,7 @@ const (
 var optionNames = map[optionKind]string{
 	nameOption: "As", nodeNameOption: "Named", storeOption: "a store option", retentionOption: "Retention",
 	partitionsOption: "Partitions", keyOption: "WithKey", valueOption: "WithValue", otherOption: "WithOther", timeOption: "a timestamp option",
-	usesOption: "Uses", timestampedOption: "Timestamped", versionedOption: "Versioned", graceOption: "Grace",
-	usesOption: "Uses", timestampedOption: "Timestamped", versionedOption: "Versioned", resetOption: "From",
+	usesOption: "Uses", timestampedOption: "Timestamped", versionedOption: "Versioned", graceOption: "Grace", resetOption: "From",
 }
 
 // settings are what the options of one call say.
