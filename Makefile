@@ -12,7 +12,7 @@ FIRST        ?= 0
 KAFKA_PACKAGES = $(shell grep -rlE --include='*_test.go' '^//go:build .*\bkafka\b' . | xargs -r -n1 dirname | sort -u)
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-race test-kafka lint oracle oracle-check chaos sim bench bench-parts fuzz
+.PHONY: help demo test test-race test-kafka test-rocksdb lint oracle oracle-check chaos sim bench bench-parts fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test-race: ## run the unit tests under the race detector, which needs a C compil
 
 test-kafka: ## run the integration tests on Apache Kafka, which needs Java 17 and Maven
 	$(KAFKA) run -- go test -tags kafka -count 1 -p 1 -timeout 20m $(KAFKA_PACKAGES)
+
+test-rocksdb: ## run the tests of the module state/rocksdb, which needs a C compiler and librocksdb-dev
+	cd state/rocksdb && CGO_ENABLED=1 go vet . && CGO_ENABLED=1 go test -count 1 .
 
 lint: ## check the form: gofmt, go vet, golangci-lint
 	@unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .); \

@@ -13,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/topology"
 )
 
@@ -65,6 +66,7 @@ type appConfig struct {
 	stayInGroup       bool
 	placement         placement
 	endpoint          string
+	engine            state.OpenEngine
 }
 
 func defaultConfig(application string, t *topology.Topology) *appConfig {
@@ -246,6 +248,10 @@ const (
 // Past is a policy too: it begins with the records of so long ago, by their timestamps. At least a millisecond. (Java:
 // by_duration, KIP-1106)
 func Past(d time.Duration) ResetPolicy { return topology.Past(d) }
+
+// StoreEngine keeps the stores on disk in another engine than Pebble, but for those that name one with [InEngine]. (Java:
+// dsl.store.suppliers.class)
+func StoreEngine(open state.OpenEngine) AppOption { return func(c *appConfig) { c.engine = open } }
 
 // AutoOffsetReset sets where to begin with a source topic of which nothing is committed, or the committed offset is not
 // there any more; a source may say otherwise with [From]. Default Earliest, as in Kafka Streams. (Java: auto.offset.reset)

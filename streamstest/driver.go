@@ -13,6 +13,7 @@ import (
 
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/task"
+	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/topology"
 )
 
@@ -47,6 +48,7 @@ type options struct {
 	dir          string
 	cache        int64
 	emitInterval *time.Duration
+	engine       state.OpenEngine
 }
 
 // Application sets the application's id, by which internal topics are named; "app" by default.
@@ -57,6 +59,9 @@ func StartAt(t time.Time) Option { return func(o *options) { o.start = t } }
 
 // StateDir keeps stores where the topology says, those on disk in this directory. By default all are in memory.
 func StateDir(dir string) Option { return func(o *options) { o.dir = dir } }
+
+// StoreEngine keeps the stores that the topology puts on disk in another engine than Pebble, if they name none.
+func StoreEngine(open state.OpenEngine) Option { return func(o *options) { o.engine = open } }
 
 // RecordCache sets the size of the record cache in bytes; 10 MiB by default, as in an application. With 0 each change is
 // logged and forwarded. As every record is committed, the cache holds back changes of a key by one record only.

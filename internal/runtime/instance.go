@@ -15,6 +15,7 @@ import (
 	"github.com/millrace/millrace/internal/restore"
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/internal/task"
+	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/topology"
 )
 
@@ -25,6 +26,7 @@ type Config struct {
 	StateDir     string // the base; empty where no state is kept on disk
 	Workers      int
 	Limits       store.Limits
+	Engine       state.OpenEngine // of stores on disk that name none; nil: Pebble
 	Replication  int16
 	ExactlyOnce  bool
 	Reset        topology.Reset // where the program says nothing
@@ -188,6 +190,7 @@ func (i *Instance) begin(ctx context.Context) (err error) {
 	}
 	i.known.Store(i.layout)
 	i.stores = store.ResourcesIn(ctx, i.cfg.Limits)
+	i.stores.Use(i.cfg.Engine)
 	i.metrics.Stores(i.stores.Stats)
 	if err := i.openGlobals(ctx); err != nil {
 		return err

@@ -6,6 +6,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/millrace/millrace/state"
 )
 
 // Limits bound the memory of all stores of a process together, in bytes. What is 0 has its default, except RecordCache.
@@ -29,6 +31,7 @@ type Limits struct {
 type Resources struct {
 	limits                Limits
 	fs                    vfs.FS
+	engine                state.OpenEngine // where a store names none; nil: Pebble
 	blocks                *pebble.Cache
 	files                 *pebble.FileCache
 	dirty, overlay, clean atomic.Int64
@@ -49,6 +52,13 @@ func NewResources(l Limits) *Resources {
 	def(&l.Overlay, 32<<20)
 	def(&l.ReadCache, 16<<20)
 	return &Resources{limits: l, fs: vfs.Default, blocks: pebble.NewCache(l.BlockCache), files: pebble.NewFileCache(4, 1024)}
+}
+
+// Use lets stores on disk that name no engine have this one; nil leaves it as it is.
+func (r *Resources) Use(open state.OpenEngine) {
+	if open != nil {
+		r.engine = open
+	}
 }
 
 type fsKey struct{}

@@ -106,7 +106,11 @@ func (s *Store) openEngine() error {
 		return nil
 	}
 	var err error
-	if open := s.Config.Spec.Open; open != nil {
+	open := s.Config.Spec.Open
+	if open == nil {
+		open = s.Resources.engine
+	}
+	if open != nil {
 		s.engine, err = openPlugged(open, s.Dir)
 	} else {
 		s.engine, err = openDisk(s.Dir, s.Resources)

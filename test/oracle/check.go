@@ -45,6 +45,35 @@ func Check(cases, expected string, differs func(id, difference string), opts ...
 	return passed, failed, nil
 }
 
+// Golden returns the cases of a golden file and what Java did with them. name is that of the file, without its end.
+func Golden(t interface {
+	Helper()
+	Fatal(args ...any)
+}, name string) iter.Seq2[*Case, *Result] {
+	return func(yield func(*Case, *Result) bool) {
+		t.Helper()
+		cases := map[string]Case{}
+		for c, err := range lines[Case](name + ".cases.jsonl.gz") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			cases[c.ID] = c
+		}
+		for java, err := range lines[Result](name + ".expected.jsonl.gz") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, ok := cases[java.ID]
+			if !ok {
+				t.Fatal(fmt.Errorf("%s: case %q has no inputs", name, java.ID))
+			}
+			if !yield(&c, &java) {
+				return
+			}
+		}
+	}
+}
+
 // lines returns the JSON objects of a file, one a line.
 func lines[T any](name string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {

@@ -65,22 +65,8 @@ func judge(t *testing.T, name string, atLeast int) {
 
 func each(t *testing.T, name string, f func(c *Case, java *Result)) {
 	t.Helper()
-	cases := map[string]Case{}
-	for c, err := range lines[Case](name + ".cases.jsonl.gz") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		cases[c.ID] = c
-	}
-	for java, err := range lines[Result](name + ".expected.jsonl.gz") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, ok := cases[java.ID]
-		if !ok {
-			t.Fatalf("%s: case %q has no inputs", name, java.ID)
-		}
-		f(&c, &java)
+	for c, java := range Golden(t, name) {
+		f(c, java)
 	}
 }
 
