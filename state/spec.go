@@ -67,6 +67,9 @@ type Spec struct {
 	// own (topology.optimization reuse.ktable.source.topics).
 	SourceTopic string
 
+	// Filler, where not empty, is the node that fills the store from SourceTopic, and the only one that may change it.
+	Filler string
+
 	// Cached stores hold changes back until the cache is flushed (at commit, or when it is full), and log and forward
 	// only the last change of each key.
 	Cached bool

@@ -24,13 +24,15 @@ func (b *Builder) GlobalStore[K, V any](store AnyStore, topic string, key serde.
 	b.checkTopics("GlobalStore", []string{topic})
 	b.function("GlobalStore", make)
 	key, value = serdeFor(b, key, "key", "the key serde"), serdeFor(b, value, "value", "the value serde")
-	spec, ok := b.take("GlobalStore", store)
+	d, ok := b.take("GlobalStore", store)
 	if !ok {
 		return
 	}
+	d.step.write = nil // it is added below
+	spec := d.spec
 	b.addGlobal(spec, topic, o.name,
 		func(name string) topology.NewFunc { return node.Source(name, 1, key, value, node.Extractor[K, V](nil)) },
 		func(name string) topology.NewFunc {
-			return node.KeepGlobal(name, spec.Name, opener(make))
+			return node.Keep(name, spec.Name, opener(make))
 		})
 }

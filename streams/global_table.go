@@ -39,7 +39,7 @@ func (b *Builder) GlobalTable[K, V any](topic string, key serde.Serde[K], value 
 				Name: func() string { return store }, Key: key, Value: value, SendOld: func() bool { return false },
 			})
 		})
-	return &GlobalTable[K, V]{declared[K, V]{&declaration{b, spec, st}, key, value}}
+	return &GlobalTable[K, V]{declared[K, V]{&declaration{b: b, spec: spec, step: st, taken: true}, key, value}}
 }
 
 // Open opens the table for a processor, to read it. It is for Init.

@@ -336,7 +336,7 @@ func TestGlobalStoreIsReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	for topic, says := range map[string]string{"in": `store "s" is global`, "t": "cannot send records on"} {
+	for topic, says := range map[string]string{"in": `store "s" is global`, "t": `keeps store "s": it cannot send records on`} {
 		if err := d.Pipe(topology.Record{Topic: topic, Key: []byte("k"), Value: []byte("v")}); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", topic, err)
 		}

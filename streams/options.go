@@ -33,12 +33,14 @@ const (
 	versionedOption
 	graceOption
 	resetOption
+	partitionerOption
 )
 
 var optionNames = map[optionKind]string{
 	nameOption: "As", nodeNameOption: "Named", storeOption: "a store option", retentionOption: "Retention",
 	partitionsOption: "Partitions", keyOption: "WithKey", valueOption: "WithValue", otherOption: "WithOther", timeOption: "a timestamp option",
 	usesOption: "Uses", timestampedOption: "Timestamped", versionedOption: "Versioned", graceOption: "Grace", resetOption: "From",
+	partitionerOption: "Partitioner",
 }
 
 // settings are what the options of one call say.
@@ -62,6 +64,7 @@ type settings struct {
 	extract     any // a node.Extractor
 	uses        []string
 	reset       ResetPolicy
+	partitioner any // a function
 }
 
 // options applies the options of a verb, of the kinds that it takes.

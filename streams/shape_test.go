@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"io"
 	"iter"
 	"regexp"
 	"slices"
@@ -22,20 +23,7 @@ import (
 
 const unwritten = "this verb has a shape only"
 
-type (
-	recordPlace struct {
-		Topic     string
-		Partition int32
-		Offset    int64
-	}
-)
-
 func (b *Builder) streamPattern[K, V any](_ *regexp.Regexp, _ serde.Serde[K], _ serde.Serde[V], _ ...Option) *Stream[K, V] {
-	panic(unwritten)
-}
-
-func (s *Stream[K, V]) Print(_ ...Option) { panic(unwritten) }
-func (s *Stream[K, V]) ToTopics(_ func(K, V, recordPlace) string, _ ...Option) {
 	panic(unwritten)
 }
 
@@ -45,8 +33,6 @@ func shape(b *Builder) {
 	s := b.streamPattern(regexp.MustCompile("orders-.*"), serde.String, serde.String)
 	b.KeyValueStore("s", serde.String, serde.Int64)
 	global := b.GlobalTable("g", serde.Int64, serde.String)
-	s.Print()
-	s.ToTopics(func(k, v string, _ recordPlace) string { return k + v })
 	processed := s.Process(func() Processor[string, string, int64, []string] { return nil }).
 		ProcessValues(func() Processor[int64, []string, int64, string] { return nil }).
 		SelectKey(func(_ int64, v string) string { return v })
@@ -132,7 +118,11 @@ func TestRing(t *testing.T) {
 		func() Processor[string, string, struct{}, struct{}] { return nil })
 	orders.JoinGlobal(cities, func(_, v string) int64 { return int64(len(v)) }, func(v, c string) []string { return []string{v, c} }).
 		LeftJoinGlobal(cities, func(_ string, v []string) int64 { return int64(len(v)) }, func(v []string, c Opt[string]) string { return c.Or("") }).
-		To("placed")
+		ToTopics(func(k, v string, _ Place) string { return k + v }, Partitioner(func(string, string, string, int) []int { return nil }))
+	orders.TryToTopics(func(context.Context, Record[string, string], Place) (string, error) { return "t", nil })
+	orders.Print(io.Discard)
+	b.ReadOnlyStore(b.KeyValueStore("prices", serde.String, serde.Int64), "prices", serde.String, serde.Int64,
+		func() Processor[string, int64, struct{}, struct{}] { return nil })
 
 	topology, err := b.Build()
 	if err != nil {

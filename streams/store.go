@@ -18,9 +18,10 @@ type AnyStore interface{ stated() *declaration }
 
 // declaration is a store as the program says it.
 type declaration struct {
-	b    *Builder
-	spec *state.Spec
-	step *step // that adds it
+	b     *Builder
+	spec  *state.Spec
+	step  *step // that adds it
+	taken bool  // by GlobalStore or ReadOnlyStore
 }
 
 func (d *declaration) stated() *declaration { return d }
@@ -40,18 +41,17 @@ func addStore[K, V any](b *Builder, verb, name string, kind state.Kind, key serd
 	spec := o.spec(name, kind)
 	spec.Timestamped, spec.Cached = o.timestamped, o.cached
 	added := b.add(b.root, &step{name: name, write: func(t *topology.Builder, _ []string) { t.AddStore(spec) }})
-	return &declared[K, V]{&declaration{b, spec, added}, serdeFor(b, key, "key", "the key serde"), serdeFor(b, value, "value", "the value serde")}
+	return &declared[K, V]{&declaration{b: b, spec: spec, step: added}, serdeFor(b, key, "key", "the key serde"), serdeFor(b, value, "value", "the value serde")}
 }
 
-// take lets a verb add a store that the program has declared, instead of the step that does.
-func (b *Builder) take(verb string, s AnyStore) (spec *state.Spec, ok bool) {
-	if s == nil || s.stated().b != b || s.stated().step.write == nil {
+// take gives a store that the program has declared to a verb that fills it.
+func (b *Builder) take(verb string, s AnyStore) (d *declaration, ok bool) {
+	if s == nil || s.stated().b != b || s.stated().taken {
 		b.fail("%s takes a store of the same Builder, which no other verb has taken", verb)
 		return nil, false
 	}
-	d := s.stated()
-	d.step.write = nil
-	return d.spec, true
+	s.stated().taken = true
+	return s.stated(), true
 }
 
 // A KeyValueStore is a store of the program with one value a key, made by [Builder.KeyValueStore].

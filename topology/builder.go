@@ -59,6 +59,11 @@ func (b *Builder) AddSink(name, topic string, make NewFunc, parents ...string) {
 	b.add(&Node{Name: name, Kind: SinkNode, Topic: topic, New: make}, parents...)
 }
 
+// AddRouter adds a node that writes to topics which the function of that name chooses.
+func (b *Builder) AddRouter(name, function string, make NewFunc, parents ...string) {
+	b.add(&Node{Name: name, Kind: SinkNode, Router: function, New: make}, parents...)
+}
+
 // AddStore adds a store, unless it is there, and connects it to the nodes that use it. Two different stores of one
 // name are an error.
 func (b *Builder) AddStore(spec *state.Spec, users ...string) {

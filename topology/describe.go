@@ -84,7 +84,11 @@ func (d *described) print(b *strings.Builder) {
 	case ProcessorNode:
 		fmt.Fprintf(b, "    Processor: %s (stores: [%s])\n", d.Name, strings.Join(hashOrder(d.Stores), ", "))
 	case SinkNode:
-		fmt.Fprintf(b, "    Sink: %s (topic: %s)\n", d.Name, d.Topic)
+		if d.Router == "" {
+			fmt.Fprintf(b, "    Sink: %s (topic: %s)\n", d.Name, d.Topic)
+		} else {
+			fmt.Fprintf(b, "    Sink: %s (extractor class: %s)\n", d.Name, d.Router)
+		}
 	}
 	if d.Kind != SinkNode {
 		fmt.Fprintf(b, "      --> %s\n", join(d.successors))

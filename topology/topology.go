@@ -25,7 +25,8 @@ type Node struct {
 	Name     string
 	Kind     Kind
 	Topics   []string // of a source: what it reads, without the application's prefix
-	Topic    string   // of a sink: what it writes, without the application's prefix
+	Topic    string   // of a sink: what it writes, without the application's prefix; empty: what Router says
+	Router   string   // of a sink that chooses the topic record by record: the name of the function that does
 	Reset    Reset    // of a source: where to begin, if it says so
 	Stores   []string // of a processor: the stores it uses
 	Parents  []*Node

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/topology"
 )
 
@@ -14,8 +15,8 @@ type Processing[K, V any] struct {
 	out    Outputs[K, V]
 	names  []string // of out
 	stores []string
-	global bool // it keeps a global store
-	mute   bool // it may not send
+	keeps  string // the store that it keeps and does nothing else; empty: it is free
+	mute   bool   // it may not send
 
 	// What is in process, and the first error of what the processor called: whatever it makes of that, it is not lost.
 	time    int64
@@ -43,13 +44,14 @@ func Process[K, V, K2, V2 any](name string, stores []string, open func(*Processi
 	}
 }
 
-// KeepGlobal lets the program keep a global store. It sends nothing on, and is not called at times.
-func KeepGlobal[K, V any](name, store string, open func(*Processing[struct{}, struct{}]) (Processor[K, V], error)) topology.NewFunc {
+// Keep lets the program keep a store that is global, or read-only for others. It sends nothing on, and is not called at
+// times.
+func Keep[K, V any](name, store string, open func(*Processing[struct{}, struct{}]) (Processor[K, V], error)) topology.NewFunc {
 	make := Process(name, []string{store}, open)
 	return func(task topology.Context, children []any) (any, error) {
 		n, err := make(task, children)
 		if err == nil {
-			n.(*process[K, V, struct{}, struct{}]).global = true
+			n.(*process[K, V, struct{}, struct{}]).keeps = store
 		}
 		return n, err
 	}
@@ -134,8 +136,8 @@ func (p *Processing[K, V]) sendable(time int64) error {
 	switch {
 	case p.broken != nil:
 		return p.broken
-	case p.global:
-		return p.note(fmt.Errorf("node %q keeps a global store: it cannot send records on", p.name))
+	case p.keeps != "":
+		return p.note(fmt.Errorf("node %q keeps store %q: it cannot send records on", p.name, p.keeps))
 	case p.mute:
 		return p.note(fmt.Errorf("node %q makes values of rows: it returns them, and cannot send records", p.name))
 	case time < 0:
@@ -146,8 +148,8 @@ func (p *Processing[K, V]) sendable(time int64) error {
 
 // Schedule calls f again and again.
 func (p *Processing[K, V]) Schedule(clock topology.Clock, every int64, anchor *int64, f func(at int64) error) (cancel func(), err error) {
-	if p.global {
-		return nil, p.note(fmt.Errorf("node %q keeps a global store: it cannot be called at times", p.name))
+	if p.keeps != "" {
+		return nil, p.note(fmt.Errorf("node %q keeps store %q: it cannot be called at times", p.name, p.keeps))
 	}
 	if every < 1 {
 		return nil, fmt.Errorf("node %q asks to be called every %d ms; one millisecond is the least", p.name, every)
@@ -169,6 +171,7 @@ func (p *Processing[K, V]) Name() string { return p.name }
 type StoreUser interface {
 	uses(store string) error
 	note(error) error
+	writes(*state.Spec) error
 	inProcess() (task topology.Context, time int64, headers []topology.Header)
 }
 
@@ -178,6 +181,14 @@ func (p *Processing[K, V]) uses(store string) error {
 	}
 	if s, err := openStore(p.task, store); err != nil || !s.ReadOnly() { // a global one may be read by all
 		return fmt.Errorf("node %q does not use store %q; connect it with the option Uses", p.name, store)
+	}
+	return nil
+}
+
+// writes refuses to change a store that another node fills.
+func (p *Processing[K, V]) writes(s *state.Spec) error {
+	if s.Filler != "" && s.Filler != p.name {
+		return fmt.Errorf("node %q changes store %q, which only %q may: it is read-only for others", p.name, s.Name, s.Filler)
 	}
 	return nil
 }

@@ -129,7 +129,7 @@ func TestWindowedKeysGoByTheKeyWithin(t *testing.T) {
 	inner := windowed.(interface {
 		Inner([]byte, serde.Windowed[string]) ([]byte, error)
 	}).Inner
-	sink := chain(t, task, Sink("sink", "out", windowed, serde.Int64, inner)).(Receiver[serde.Windowed[string], int64])
+	sink := chain(t, task, Sink("sink", "out", windowed, serde.Int64, &Route[serde.Windowed[string], int64]{ByKey: inner})).(Receiver[serde.Windowed[string], int64])
 	for start := range int64(20) {
 		w := serde.Windowed[string]{Key: "kafka", Window: serde.Window{Start: start}}
 		if err := sink.Receive(Record[serde.Windowed[string], int64]{Key: w}); err != nil {

@@ -34,6 +34,9 @@ func (s *KeyValues[K, V]) Get(k K) (Entry[V], error) {
 
 // Put sets the value of a key. at is its timestamp where the store keeps them; negative: that of what is in process.
 func (s *KeyValues[K, V]) Put(k K, v V, at int64) error {
+	if err := s.user.writes(s.store.Spec()); err != nil {
+		return s.user.note(err)
+	}
 	task, time, headers := s.user.inProcess()
 	if at < 0 {
 		at = time
@@ -44,6 +47,9 @@ func (s *KeyValues[K, V]) Put(k K, v V, at int64) error {
 
 // Delete removes a key.
 func (s *KeyValues[K, V]) Delete(k K) error {
+	if err := s.user.writes(s.store.Spec()); err != nil {
+		return s.user.note(err)
+	}
 	var none V
 	task, time, headers := s.user.inProcess()
 	_, _, err := s.store.put(task, k, none, true, time, time, headers)
@@ -203,6 +209,9 @@ func (s *WindowValues[K, V]) Get(k K, start int64) (Entry[V], error) {
 
 // Put sets the value of a key and a window.
 func (s *WindowValues[K, V]) Put(k K, start int64, v V, deleted bool) error {
+	if err := s.user.writes(s.store.Spec()); err != nil {
+		return s.user.note(err)
+	}
 	task, time, headers := s.user.inProcess()
 	return s.user.note(s.store.put(task, k, start, v, deleted || s.null.is(v), time, time, headers))
 }
@@ -294,12 +303,18 @@ func (s *SessionValues[K, V]) Get(k K, w serde.Window) (e Entry[V], err error) {
 
 // Put sets the value of a key and a session.
 func (s *SessionValues[K, V]) Put(k K, w serde.Window, v V) error {
+	if err := s.user.writes(s.store.Spec()); err != nil {
+		return s.user.note(err)
+	}
 	task, time, headers := s.user.inProcess()
 	return s.user.note(s.store.put(task, k, w, v, s.null.is(v), time, headers))
 }
 
 // Remove removes a session.
 func (s *SessionValues[K, V]) Remove(k K, w serde.Window) error {
+	if err := s.user.writes(s.store.Spec()); err != nil {
+		return s.user.note(err)
+	}
 	task, time, headers := s.user.inProcess()
 	return s.user.note(s.store.remove(task, k, w, time, headers))
 }

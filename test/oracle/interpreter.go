@@ -18,6 +18,8 @@ var (
 type interpreter struct {
 	b    *streams.Builder
 	made map[string]any // what each step made: an *aStream, *aTable, *streams.Grouped…
+
+	later []func() // what the judge adds after all other steps
 }
 
 // aStream and aTable interpret steps on a stream or table of any of the types that cases have.
@@ -68,6 +70,8 @@ func (b *interpreter) make(s *Step) (any, error) {
 			return b.b.GlobalTable(s.Topic, strings_, longs, opts...), nil
 		}
 		return b.b.GlobalTable(s.Topic, strings_, strings_, opts...), nil
+	case "globalStore", "readOnlyStore":
+		return b.kept(s), nil
 	case "cogroup":
 		return b.cogroup(s)
 	}
@@ -184,7 +188,7 @@ func (f aStream[K, V]) apply(b *interpreter, s *Step) (any, error) {
 		}
 		return nil, nil
 	case "repartition":
-		return aStream[K, V]{f.Repartition(s.as()...)}, nil
+		return aStream[K, V]{f.Repartition(routed[K, V](s)...)}, nil
 	case "toTable":
 		opts, err := s.store()
 		return aTable[K, V]{f.ToTable(opts...)}, err
@@ -195,9 +199,16 @@ func (f aStream[K, V]) apply(b *interpreter, s *Step) (any, error) {
 	case "join":
 		return streamJoin(b, f, s)
 	case "process":
+		if s.Fn == "lookup" {
+			return lookUp(b, f, s)
+		}
 		return process(b, f, s)
 	case "to":
-		f.To(s.Topic, s.as()...)
+		if s.TopicFn != "" {
+			f.ToTopics(topicOf[K, V](s.TopicFn), routed[K, V](s)...)
+			return nil, nil
+		}
+		f.To(s.Topic, routed[K, V](s)...)
 		return nil, nil
 	}
 	return nil, fmt.Errorf("%w: %s", ErrUnsupported, s.Op)

@@ -14,6 +14,7 @@ var notYet = []string{"process", "versioned", "stream-table"}
 func TestLevel1(t *testing.T) { judge(t, "testdata/level1", 600) }
 func TestLevel2(t *testing.T) { judge(t, "testdata/level2", 900) }
 func TestLevel3(t *testing.T) { judge(t, "testdata/level3", 868) }
+func TestLevel4(t *testing.T) { judge(t, "testdata/level4", 390) }
 
 // TestOnDisk runs the stores where the cases put them: on disk, unless they say in memory.
 func TestOnDisk(t *testing.T) {
