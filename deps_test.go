@@ -29,7 +29,7 @@ var layers = map[string][]string{
 	"internal/runtime":   {"internal/restore", "internal/assign", "internal/task", "internal/store", "internal/metrics", "topology", "state", "serde"},
 	"internal/kafka":     {"internal/assign", "internal/metrics", "topology", "state", "serde"},
 	"streams":            {"internal/runtime", "internal/kafka", "internal/assign", "internal/restore", "internal/task", "internal/node", "internal/store", "internal/metrics", "topology", "state", "serde"},
-	"streamstest":        {"internal/task", "internal/store", "topology", "state", "serde"},
+	"streamstest":        {"internal/runtime", "internal/assign", "internal/task", "internal/store", "topology", "state", "serde"},
 	"devkafka":           {},
 	"internal/kafkatest": {},
 	"internal/check":     {},

@@ -41,7 +41,8 @@ func (in *Input[K, V]) Delete(key K, at time.Time) {
 
 func (in *Input[K, V]) pipe(at time.Time, key, value []byte) {
 	in.d.t.Helper()
-	if err := in.d.Pipe(topology.Record{Topic: in.topic, Timestamp: at.UnixMilli(), Key: key, Value: value}); err != nil {
+	r := topology.Record{Topic: in.topic, Partition: in.d.choose(in.topic, key), Timestamp: at.UnixMilli(), Key: key, Value: value}
+	if err := in.d.Pipe(r); err != nil {
 		in.d.t.Fatal(err)
 	}
 }
@@ -60,10 +61,11 @@ func encoded[V any](t T, s serde.Serde[V], v V) []byte {
 
 // A Record is a record of an output topic. Null says that its value is null.
 type Record[K, V any] struct {
-	Key   K
-	Value V
-	Null  bool
-	Time  time.Time
+	Key       K
+	Value     V
+	Null      bool
+	Time      time.Time
+	Partition int32
 }
 
 // String prints key=value@milliseconds.
@@ -107,7 +109,7 @@ func (out *Output[K, V]) Next() (r Record[K, V], ok bool) {
 			out.d.t.Fatal(fmt.Errorf("decoding a value of topic %q: %w", out.topic, err))
 		}
 	}
-	r.Time = time.UnixMilli(raw.Timestamp)
+	r.Time, r.Partition = time.UnixMilli(raw.Timestamp), raw.Partition
 	return r, true
 }
 
