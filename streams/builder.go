@@ -60,7 +60,9 @@ func (b *Builder) Build(opts ...BuildOption) (*topology.Topology, error) {
 		b.reuseSourceTopics()
 	}
 	if o.mergeRepartitions {
-		b.mergeRepartitions()
+		if b.mergeRepartitions(); len(b.errs) > 0 {
+			return nil, errors.Join(b.errs...)
+		}
 	}
 	if o.selfJoins {
 		b.joinOnce()

@@ -70,6 +70,10 @@ func (b *Builder) mergeRepartitions() {
 		one.place, one.priority = changer.repartitions[0].place, changer.priority
 		for _, old := range changer.repartitions {
 			below := old.above(func(s *step) bool { return slices.Contains(s.parents, changer) })
+			if below == nil { // it was moved away with another change of key
+				b.failAt(old.place, "Optimize cannot make one repartition of those below %q (%s): %q is not below it alone; leave Optimize away, as in Java", changer.name, changer.place, old.name)
+				return
+			}
 			below.under(one)
 			below.notUnder(changer)
 			parents, children := slices.Clone(old.parents), slices.Clone(old.children)
