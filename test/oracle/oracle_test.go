@@ -1,20 +1,16 @@
 package oracle
 
 import (
-	"errors"
-	"strings"
 	"testing"
 
 	"github.com/millrace/millrace/streamstest"
 )
 
-// What cases may use that this version does not have. Anything else that a case needs and Millrace lacks is a failure.
-var notYet = []string{"process", "versioned", "stream-table"}
-
-func TestLevel1(t *testing.T) { judge(t, "testdata/level1", 600) }
-func TestLevel2(t *testing.T) { judge(t, "testdata/level2", 900) }
-func TestLevel3(t *testing.T) { judge(t, "testdata/level3", 868) }
-func TestLevel4(t *testing.T) { judge(t, "testdata/level4", 390) }
+func TestLevel1(t *testing.T)    { judge(t, "testdata/level1", 600) }
+func TestLevel2(t *testing.T)    { judge(t, "testdata/level2", 900) }
+func TestLevel3(t *testing.T)    { judge(t, "testdata/level3", 900) }
+func TestLevel4(t *testing.T)    { judge(t, "testdata/level4", 400) }
+func TestVersioned(t *testing.T) { judge(t, "testdata/versioned", 500) }
 
 // TestOnDisk runs the stores where the cases put them: on disk, unless they say in memory.
 func TestOnDisk(t *testing.T) {
@@ -22,34 +18,26 @@ func TestOnDisk(t *testing.T) {
 		t.Skip("opens thousands of stores")
 	}
 	n := 0
-	each(t, "testdata/level2", func(c *Case, java *Result) {
-		if n++; n%5 != 0 {
-			return
-		}
-		got, err := Run(c, streamstest.StateDir(t.TempDir()))
-		if errors.Is(err, ErrUnsupported) {
-			return
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if difference := Compare(java, got); difference != "" {
-			t.Errorf("case %s: %s", c.ID, difference)
-		}
-	})
+	for _, name := range []string{"level2", "versioned"} {
+		each(t, "testdata/"+name, func(c *Case, java *Result) {
+			if n++; n%5 != 0 {
+				return
+			}
+			got, err := Run(c, streamstest.StateDir(t.TempDir()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if difference := Compare(java, got); difference != "" {
+				t.Errorf("case %s: %s", c.ID, difference)
+			}
+		})
+	}
 }
 
 func judge(t *testing.T, name string, atLeast int) {
 	judged := 0
 	each(t, name, func(c *Case, java *Result) {
 		got, err := Run(c)
-		if errors.Is(err, ErrUnsupported) {
-			for _, what := range notYet {
-				if strings.Contains(err.Error(), what) {
-					return
-				}
-			}
-		}
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,8 @@ package oracle
 
 import (
 	"fmt"
+	"math"
+	"strings"
 	"time"
 
 	"github.com/millrace/millrace/serde"
@@ -22,6 +24,14 @@ func process[K, V any](b *interpreter, f aStream[K, V], s *Step) (any, error) {
 		*v = longs
 	default:
 		return nil, fmt.Errorf("%w: process on these values", ErrUnsupported)
+	}
+	if s.Fn == "versions" {
+		v := versions[V]{history: *s.Store.VersionedMs}
+		v.store = b.b.VersionedStore(s.Store.Name, ms(v.history), strings_, value)
+		return aStream[optString, optString]{from.Process(func() streams.Processor[optString, V, optString, optString] {
+			mine := v
+			return &mine
+		}, streams.Uses(v.store))}, nil
 	}
 	opts := []streams.Option{streams.OnDisk()}
 	if s.Store.Kind == "memory" {
@@ -111,4 +121,65 @@ func (t *ticker[V]) Process(r streams.Record[optString, V]) error {
 		return nil
 	}
 	return t.of.Put(r.Key, r.Value)
+}
+
+// versions puts each value into a versioned store, or deletes, and sends on what the store said and holds at times near.
+type versions[V any] struct {
+	history int64
+	store   *streams.VersionedStore[optString, V]
+	of      *streams.VersionedValues[optString, V]
+	ctx     *streams.Context[optString, optString]
+}
+
+func (p *versions[V]) Init(ctx *streams.Context[optString, optString]) (err error) {
+	p.ctx = ctx
+	p.of, err = p.store.Open(ctx)
+	return err
+}
+
+func (p *versions[V]) Process(r streams.Record[optString, V]) error {
+	if r.NullKey {
+		return nil
+	}
+	said, err := p.put(r)
+	if err != nil {
+		return err
+	}
+	latest, from, ok, err := p.of.Get(r.Key)
+	said += " latest " + versionText(latest, from, ok)
+	t := r.Time.UnixMilli()
+	for _, at := range []int64{t - 1, t, t + 1, t + p.history/10, t - p.history/3, t - p.history, t - p.history - 1, t + p.history} {
+		if err != nil {
+			return err
+		}
+		var v V
+		v, from, ok, err = p.of.GetAt(r.Key, time.UnixMilli(max(0, at)))
+		said += " " + versionText(v, from, ok)
+	}
+	if err != nil {
+		return err
+	}
+	return p.ctx.Forward(streams.Record[optString, optString]{Key: r.Key, Value: streams.Some(said), Time: r.Time, Headers: r.Headers})
+}
+
+func (p *versions[V]) put(r streams.Record[optString, V]) (string, error) {
+	if r.NullValue && r.Time.UnixMilli()%2 == 0 {
+		was, ok, err := p.of.Delete(r.Key, r.Time)
+		return "was " + strings.SplitAfter(versionText(was, time.Time{}, ok), "@")[0], err
+	}
+	until, kept, err := p.of.Put(r.Key, r.Value, r.Time)
+	switch {
+	case !kept:
+		return fmt.Sprint("until ", int64(math.MinInt64)), err
+	case until.IsZero():
+		return "until -1", err
+	}
+	return fmt.Sprint("until ", until.UnixMilli()), err
+}
+
+func versionText[V any](v V, from time.Time, ok bool) string {
+	if !ok {
+		return "-"
+	}
+	return fmt.Sprint(text(toAny(v)), "@", from.UnixMilli())
 }
