@@ -135,22 +135,17 @@ var ErrUnsupported = errors.New("not in this version")
 
 // Run runs a case. The error is ErrUnsupported; what Millrace refuses is in the result, as what Java refuses is.
 func Run(c *Case, opts ...streamstest.Option) (*Result, error) {
+	return run(c, func(*streamstest.Driver, int) error { return nil }, opts)
+}
+
+// run runs a case; after is called after each input, with how many have been sent.
+func run(c *Case, after func(d *streamstest.Driver, sent int) error, opts []streamstest.Option) (*Result, error) {
 	res := &Result{ID: c.ID, Topics: map[string][]Record{}}
-	b := &interpreter{b: streams.NewBuilder(), made: map[string]any{}}
-	for _, s := range c.Steps {
-		if err := b.apply(&s); err != nil {
-			return nil, fmt.Errorf("case %s: step %s %q: %w", c.ID, s.ID, s.Op, err)
-		}
-	}
-	for _, add := range b.later {
-		add()
-	}
-	var build []streams.BuildOption
-	if c.Config["topology.optimization"] == "all" {
-		build = append(build, streams.Optimize())
-	}
-	t, err := b.b.Build(build...)
+	t, err := build(c)
 	if err != nil {
+		if errors.Is(err, ErrUnsupported) {
+			return nil, err
+		}
 		res.Error = err.Error()
 		return res, nil
 	}
@@ -169,7 +164,7 @@ func Run(c *Case, opts ...streamstest.Option) (*Result, error) {
 	}
 	defer d.Close()
 	for i, in := range c.Inputs {
-		if err := feed(d, in); err != nil {
+		if err := errors.Join(feed(d, in), after(d, i+1)); err != nil {
 			res.InputErrors = append(res.InputErrors, fmt.Sprintf("%d: %v", i, err))
 		}
 	}
@@ -180,6 +175,24 @@ func Run(c *Case, opts ...streamstest.Option) (*Result, error) {
 	}
 	res.Dropped = d.Dropped()
 	return res, nil
+}
+
+// build makes the topology of a case.
+func build(c *Case) (*topology.Topology, error) {
+	b := &interpreter{b: streams.NewBuilder(), made: map[string]any{}}
+	for _, s := range c.Steps {
+		if err := b.apply(&s); err != nil {
+			return nil, fmt.Errorf("case %s: step %s %q: %w", c.ID, s.ID, s.Op, err)
+		}
+	}
+	for _, add := range b.later {
+		add()
+	}
+	var opts []streams.BuildOption
+	if c.Config["topology.optimization"] == "all" {
+		opts = append(opts, streams.Optimize())
+	}
+	return b.b.Build(opts...)
 }
 
 func feed(d *streamstest.Driver, in Input) error {
