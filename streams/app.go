@@ -228,7 +228,7 @@ func (a *App) runtimeConfig() runtime.Config {
 	return runtime.Config{
 		Application: c.application, Topology: c.topology, StateDir: dir, Workers: c.workers,
 		Limits: store.Limits{BlockCache: c.blockCache, RecordCache: c.recordCache, Overlay: c.overlay},
-		Engine: c.engine, ExactlyOnce: c.exactlyOnce, Replication: int16(c.replication), Reset: c.reset, MaxIdle: c.maxTaskIdle,
+		Engine: c.engine, Around: c.around, ExactlyOnce: c.exactlyOnce, Replication: int16(c.replication), Reset: c.reset, MaxIdle: c.maxTaskIdle,
 		Undecodable: c.handler(c.undecodable, 0), Failed: c.handler(c.failed, c.taskTimeout), Unwritable: c.handler(c.unwritable, 0), RestoreTasks: 8, StayInGroup: c.stayInGroup,
 		StartTimeout:   c.connectTimeout + time.Minute,
 		CommitInterval: c.commitInterval, CatchUpInterval: c.catchUpInterval, CommitTimeout: c.rebalanceTimeout, TaskTimeout: c.taskTimeout, PurgeInterval: c.purgeInterval, CleanupDelay: c.cleanupDelay,

@@ -67,6 +67,7 @@ type appConfig struct {
 	placement         placement
 	endpoint          string
 	engine            state.OpenEngine
+	around            func(task topology.TaskID, node string) func(process func() error) error
 }
 
 func defaultConfig(application string, t *topology.Topology) *appConfig {

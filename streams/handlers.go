@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/task"
+	"github.com/millrace/millrace/topology"
 )
 
 // A Failure is a record that could not be decoded or processed, or from which one came that could not be written: the
@@ -58,6 +59,15 @@ func ProductionHandler(h Handler) AppOption { return func(c *appConfig) { c.unwr
 // with headers named __streams.errors.* that say where they came from and what was wrong. With [ExactlyOnce] they are
 // part of the transaction. The topic has to be there. Default: none. (Java: errors.dead.letter.queue.topic.name, KIP-1034)
 func DeadLetterTopic(topic string) AppOption { return func(c *appConfig) { c.deadLetters = topic } }
+
+// Around has a function of the program called around each record that a node takes, but for sources: to trace, to log, to
+// measure. For each node of a task make returns that function, or nil for none; it may be called again for the same node. The
+// function calls process, which returns when the node and all behind it are done with the record, and returns its error; where
+// it does not call it, the node does not see the record. It costs an allocation a record. (Java: processor.wrapper.class,
+// KIP-1112)
+func Around(make func(task topology.TaskID, node string) func(process func() error) error) AppOption {
+	return func(c *appConfig) { c.around = make }
+}
 
 // handler is the same in the task's terms; patience is how long it may retry.
 func (c *appConfig) handler(h Handler, patience time.Duration) task.Handler {

@@ -64,6 +64,7 @@ type options struct {
 	all          int32            // partitions of topics that are not named
 	partitions   map[string]int32 // of those that are; nil and all 0: the whole topology is one task
 	byHand       bool
+	around       func(task topology.TaskID, node string) func(process func() error) error
 	undecodable  task.Handler
 	failed       task.Handler
 	deadLetters  string
@@ -122,6 +123,11 @@ func OnFailure(decide func(*task.Failure) task.Decision) Option {
 	return func(o *options) { o.failed.Decide = decide }
 }
 
+// Around has a function called around each record that a node takes, as the option of an application does.
+func Around(make func(task topology.TaskID, node string) func(process func() error) error) Option {
+	return func(o *options) { o.around = make }
+}
+
 // DeadLetterTopic names the topic for records for which a handler decides so.
 func DeadLetterTopic(topic string) Option { return func(o *options) { o.deadLetters = topic } }
 
@@ -166,6 +172,7 @@ func (d *Driver) open() error {
 		Application: o.application, Topology: d.topology, Dir: o.dir, Volatile: o.dir == "", Resources: d.resources, Output: d,
 		EmitInterval: o.emitInterval, MaxIdle: -1, Now: d.now, Dropped: func(string, string) { d.dropped++ }, Globals: d.reader,
 		Partitions: func(topic string) (int32, error) { return d.partitions(topic), nil }, Undecodable: o.undecodable, Failed: o.failed,
+		Around: o.around,
 	}
 	for _, part := range d.topology.Globals() {
 		g, err := task.OpenGlobal(cfg, part)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -136,6 +137,43 @@ func TestHandlers(t *testing.T) {
 	}
 	if dead := d.Produced("dead"); len(dead) != 1 || string(dead[0].Value) != "no number" {
 		t.Errorf("the dead letters are %v", dead)
+	}
+}
+
+// What is called around nodes sees each record of each, and cannot hide an error.
+func TestAround(t *testing.T) {
+	seen := map[string]int{}
+	d := streamstest.New(t, built(t, totals), streamstest.Around(func(_ topology.TaskID, node string) func(func() error) error {
+		return func(process func() error) error {
+			seen[node]++
+			return process()
+		}
+	}))
+	orders := d.Input("orders", serde.String, serde.Int64)
+	orders.Send("a", 1)
+	orders.Send("a", 2)
+	want := map[string]int{"KSTREAM-REDUCE-0000000001": 2, "KTABLE-TOSTREAM-0000000002": 2, "KSTREAM-SINK-0000000003": 2}
+	if !maps.Equal(seen, want) {
+		t.Errorf("it saw %v, want %v", seen, want)
+	}
+	fails := built(t, func(b *streams.Builder) {
+		b.Stream("in", serde.String, serde.String).
+			TryPeek(func(context.Context, string, string) error { return errors.New("it fails") }).To("out")
+	})
+	d, err := streamstest.Open(fails, streamstest.Around(func(topology.TaskID, string) func(func() error) error {
+		return func(process func() error) error {
+			_ = process()
+			return nil
+		}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Pipe(topology.Record{Topic: "in", Key: []byte("a"), Value: []byte("b")}); err == nil || !strings.Contains(err.Error(), "it fails") {
+		t.Errorf("the error was hidden: %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -96,6 +96,9 @@ type Context interface {
 	// can be told with the name.
 	AtWork() *string
 
+	// Around returns what the program wants called around each record that a node takes; nil: nothing.
+	Around(node string) func(process func() error) error
+
 	// Wall is the wall clock in milliseconds, as of the task's current step; StreamTime is the greatest timestamp of the
 	// records that the task has processed, -1 where it has none.
 	Wall() int64

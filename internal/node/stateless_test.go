@@ -21,16 +21,17 @@ type bench struct {
 	atWork string
 }
 
-func (b *bench) Context() context.Context             { return context.Background() }
-func (b *bench) Input() *topology.Record              { return &b.in }
-func (b *bench) TopicName(name string) string         { return name }
-func (b *bench) AtWork() *string                      { return &b.atWork }
-func (b *bench) Shared(_ string, make func() any) any { return make() }
-func (b *bench) Wall() int64                          { return 0 }
-func (b *bench) Drop(string, string)                  {}
-func (b *bench) Failed(node string, err error) error  { return errors.New(node + ": " + err.Error()) }
-func (b *bench) Partitions(string) (int32, error)     { return 12, nil }
-func (b *bench) Send(r *topology.Record) error        { b.sent = append(b.sent, *r); return nil }
+func (b *bench) Context() context.Context               { return context.Background() }
+func (b *bench) Input() *topology.Record                { return &b.in }
+func (b *bench) TopicName(name string) string           { return name }
+func (b *bench) Around(string) func(func() error) error { return nil }
+func (b *bench) AtWork() *string                        { return &b.atWork }
+func (b *bench) Shared(_ string, make func() any) any   { return make() }
+func (b *bench) Wall() int64                            { return 0 }
+func (b *bench) Drop(string, string)                    {}
+func (b *bench) Failed(node string, err error) error    { return errors.New(node + ": " + err.Error()) }
+func (b *bench) Partitions(string) (int32, error)       { return 12, nil }
+func (b *bench) Send(r *topology.Record) error          { b.sent = append(b.sent, *r); return nil }
 
 // chain wires nodes behind each other and returns the first.
 func chain(tb testing.TB, task topology.Context, nodes ...topology.NewFunc) any {

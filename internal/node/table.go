@@ -208,13 +208,16 @@ func MapValuesGetter[K, V, V2 any](parent GetterFunc[K, V], f func(context.Conte
 
 // ToStream sends the new value of each change on as a record; a deletion is a null.
 func ToStream[K, V any](name string) topology.NewFunc {
-	return func(_ topology.Context, children []any) (any, error) {
+	return func(task topology.Context, children []any) (any, error) {
 		out, err := wire[K, V](name, children)
-		return &toStream[K, V]{out}, err
+		return &toStream[K, V]{baseOf(name, task), out}, err
 	}
 }
 
-type toStream[K, V any] struct{ out Outputs[K, V] }
+type toStream[K, V any] struct {
+	base
+	out Outputs[K, V]
+}
 
 func (n *toStream[K, V]) Receive(r Record[K, Change[V]]) error {
 	return n.out.Forward(Record[K, V]{Key: r.Key, Value: r.Value.New, NullValue: r.Value.NullNew, Time: r.Time, Headers: r.Headers})

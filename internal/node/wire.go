@@ -63,6 +63,7 @@ func wire[K, V any](name string, children []any) (Outputs[K, V], error) {
 		default:
 			return nil, miswired[K, V](name, child)
 		}
+		out[i] = wrap(child, out[i])
 	}
 	return out, nil
 }
@@ -79,8 +80,38 @@ func wireChanges[K, V any](name string, children []any) (Outputs[K, Change[V]], 
 		default:
 			return nil, miswired[K, Change[V]](name, child)
 		}
+		out[i] = wrap(child, out[i])
 	}
 	return out, nil
+}
+
+// wrap puts what the program wants called around a node in front of it.
+func wrap[K, V any](child any, r Receiver[K, V]) Receiver[K, V] {
+	if b, ok := child.(interface {
+		wrapper() func(func() error) error
+	}); ok && b.wrapper() != nil {
+		return wrapped[K, V]{r, b.wrapper()}
+	}
+	return r
+}
+
+type wrapped[K, V any] struct {
+	to     Receiver[K, V]
+	around func(process func() error) error
+}
+
+// Receive returns the node's own error, whatever becomes of it on the way: what it says of the transaction, say, must not be
+// lost.
+func (w wrapped[K, V]) Receive(r Record[K, V]) error {
+	var own error
+	err := w.around(func() error {
+		own = w.to.Receive(r)
+		return own
+	})
+	if own != nil {
+		return own
+	}
+	return err
 }
 
 func miswired[K, V any](name string, child any) error {
@@ -116,10 +147,13 @@ type base struct {
 	task   topology.Context
 	ctx    context.Context
 	atWork *string
+	around func(process func() error) error
 }
 
+func (b *base) wrapper() func(process func() error) error { return b.around }
+
 func baseOf(name string, task topology.Context) base {
-	return base{name, task, task.Context(), task.AtWork()}
+	return base{name, task, task.Context(), task.AtWork(), task.Around(name)}
 }
 
 // enter is called before a function of the program is, and returns what that gets; a panic is then told with the node's

@@ -69,7 +69,7 @@ func (g *globals) open(part *topology.Subtopology) error {
 	for {
 		t, err := task.OpenGlobal(task.Config{
 			Application: i.cfg.Application, Topology: i.cfg.Topology, Dir: dir, Resources: i.stores, Partitions: i.partitions(),
-			Undecodable: i.cfg.Undecodable, Failed: task.Handler{Decide: i.cfg.Failed.Decide}, Now: time.Now(), // without patience: there is no commit to go back to
+			Undecodable: i.cfg.Undecodable, Failed: task.Handler{Decide: i.cfg.Failed.Decide}, Now: time.Now(), Around: i.cfg.Around, // without patience: there is no commit to go back to
 			Dropped: func(node, reason string) { i.metrics.Dropped(task.GlobalID, node) }, Log: i.log,
 		}, part)
 		var corrupt *store.CorruptError

@@ -34,8 +34,9 @@ type Config struct {
 	Undecodable  task.Handler
 	Unwritable   task.Handler
 	Failed       task.Handler
-	RestoreTasks int  // how many tasks are restored at the same time
-	StayInGroup  bool // at shutdown: tasks are not given to others until the session times out
+	Around       func(task topology.TaskID, node string) func(process func() error) error // see task.Config
+	RestoreTasks int                                                                      // how many tasks are restored at the same time
+	StayInGroup  bool                                                                     // at shutdown: tasks are not given to others until the session times out
 
 	StartTimeout    time.Duration // how long internal topics may take to be there
 	CommitInterval  time.Duration

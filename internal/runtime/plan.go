@@ -370,6 +370,7 @@ func (i *Instance) openTask(id topology.TaskID) (*running, error) {
 		t, err := task.Open(task.Config{
 			ID: id, Application: i.cfg.Application, Topology: i.cfg.Topology, Dir: i.dir.TaskDir(id), Resources: i.stores,
 			Output: r.out, Partitions: i.partitions(), Globals: i.globals.reader, Undecodable: i.cfg.Undecodable, Failed: i.cfg.Failed, Unwritable: i.cfg.Unwritable,
+			Around:  i.cfg.Around,
 			MaxIdle: i.cfg.MaxIdle, Now: time.Now(),
 			Dropped: func(node, reason string) { i.metrics.Dropped(id, node) }, Log: i.log,
 		})

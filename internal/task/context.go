@@ -84,6 +84,14 @@ func (t *Task) Drop(node, reason string) {
 // Context returns what user functions get; it ends when the task is closed.
 func (t *Task) Context() context.Context { return t.context }
 
+// Around returns what is called around each record that a node takes.
+func (t *Task) Around(node string) func(process func() error) error {
+	if t.cfg.Around == nil {
+		return nil
+	}
+	return t.cfg.Around(t.cfg.ID, node)
+}
+
 // AtWork is where nodes leave their names.
 func (t *Task) AtWork() *string { return &t.atWork }
 

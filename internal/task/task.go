@@ -51,6 +51,9 @@ type Config struct {
 	// Now is the wall clock when the task is opened.
 	Now time.Time
 
+	// Around returns what is called around each record that a node takes, or nil; nil: nothing is.
+	Around func(task topology.TaskID, node string) func(process func() error) error
+
 	// EmitInterval is how often windows that closed are looked for; nil: every second.
 	EmitInterval *time.Duration
 
