@@ -134,7 +134,11 @@ func routed[K, V any](s *Step) []streams.Option {
 func topicOf[K, V any](fn string) func(K, V, streams.Place) string {
 	return func(k K, _ V, from streams.Place) string {
 		if fn == "byPlace" {
-			return fmt.Sprint("to-", from.Topic, "-", from.Offset%2)
+			topic := from.Topic
+			if topic == "" {
+				topic = "null" // what Java prints of none
+			}
+			return fmt.Sprint("to-", topic, "-", from.Offset%2)
 		}
 		return "to-" + text(toAny(k))
 	}
