@@ -367,3 +367,33 @@ func (p *writer) Process(r streams.Record[string, string]) error {
 	_ = p.values.Put(r.Key, r.Value)
 	return nil
 }
+
+// TestGlobalTableAlone: a program may do nothing but keep a table for readers.
+func TestGlobalTableAlone(t *testing.T) {
+	c := fakeCluster(t, kfake.SeedTopics(2, "rows"))
+	b := streams.NewBuilder()
+	b.GlobalTable("rows", serde.String, serde.String, streams.As("rows"), streams.InMemory())
+	topo, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	feedPairs(t, c, "rows", "v", words(20, 20)...)
+	p := start(t, c, topo)
+	p.await(streams.StateRunning)
+	rows, err := p.Store("rows", serde.String, serde.String)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, err := range rows.All(patiently(t)) {
+		if n++; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n != 20 {
+		t.Errorf("there are %d rows", n)
+	}
+	if err := p.stop(); err != nil {
+		t.Fatal(err)
+	}
+}
