@@ -3,7 +3,7 @@ export GOTOOLCHAIN = auto
 
 GOLANGCI_LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 KAFKA         = go run ./internal/kafkatest/cmd/kafka
-FUZZTIME     ?= 30s
+FUZZTIME     ?= 1m
 MINUTES      ?= 3
 SEEDS        ?= 1000
 FIRST        ?= 0
@@ -54,7 +54,7 @@ bench: ## measure on a real broker, beside Java where BASELINE=DIR is given; nee
 bench-parts: ## measure the parts in process
 	go test -run '^$$' -bench . -benchmem ./...
 
-fuzz: ## fuzz every decoder for FUZZTIME (30s)
+fuzz: ## fuzz every decoder for FUZZTIME (1m)
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | while IFS=: read -r file target; do \
 		go test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || exit 1; done
 

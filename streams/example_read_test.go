@@ -55,7 +55,14 @@ func visits(ctx context.Context) (app *streams.App, last streams.Position, stop 
 		last = last.At(r.Topic, r.Partition, r.Offset)
 	}
 	<-running
-	return app, last, func() { client.Close(); cancel(); <-ended; broker.Close() }
+	return app, last, func() {
+		client.Close()
+		cancel()
+		if err := <-ended; err != nil {
+			panic(err)
+		}
+		broker.Close()
+	}
 }
 
 func ExampleApp_Store() {

@@ -133,7 +133,10 @@ func TestReadStore(t *testing.T) {
 	if keys, _ = readRows(t, r.Prefix(patiently(t), []byte("key09"))); len(keys) != 100 {
 		t.Errorf("the prefix has %d keys", len(keys))
 	}
-	for range r.All(patiently(t)) { // left early
+	for _, err := range r.All(patiently(t)) { // left early
+		if err != nil {
+			t.Error(err)
+		}
 		break
 	}
 	position, err := r.Position(patiently(t))
