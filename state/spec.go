@@ -63,6 +63,10 @@ type Spec struct {
 	Logged    bool
 	LogConfig map[string]string
 
+	// LogHeaders logs each change with the headers of the record that caused it, as Java does for some stores of joins. They are not
+	// kept, and nobody reads them.
+	LogHeaders bool
+
 	// SourceTopic, where not empty, is the input topic that serves as changelog, so that the store writes none of its
 	// own (topology.optimization reuse.ktable.source.topics).
 	SourceTopic string

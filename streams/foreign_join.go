@@ -109,7 +109,7 @@ func foreignJoin[K, V, FK, V2, R any](t *Table[K, V], other *Table[FK, V2], verb
 	source := b.sendAcross(b.add(t.step, processorStep(n.send, j.Send(n.send), nil)), nil, n.topic, n.sink, n.source,
 		node.Sink(n.sink, n.topic, j.Foreign, subscriptions, nil), node.Source(n.source, 1, j.Foreign, subscriptions, failOnNegative[FK, node.Subscription]))
 	stores := other.kept.readable()
-	spec := &state.Spec{Name: n.store, Kind: state.KeyValue, Timestamped: true, Logged: true}
+	spec := &state.Spec{Name: n.store, Kind: state.KeyValue, Timestamped: true, Logged: true, LogHeaders: true}
 	keep := b.add(source, aggregation(n.keep, j.Keep(n.keep), func(tb *topology.Builder, user string) { tb.AddStore(spec, user) }))
 	look := b.add(keep, processorStep(n.look, j.Look(n.look, other.getter()), stores))
 	tell := b.add(other.step, processorStep(n.tell, j.Tell(n.tell), []string{n.store}))

@@ -230,7 +230,7 @@ func orElse(name, other string) string {
 // joinSpec describes the store of one side: its changelog is not compacted, as no record takes the place of another.
 func (s *settings) joinSpec(name string, w JoinWindows) *state.Spec {
 	spec := s.spec(name, state.Window)
-	spec.Timestamped, spec.Cached, spec.Duplicates = false, false, true
+	spec.Timestamped, spec.Cached, spec.Duplicates, spec.LogHeaders = false, false, true, true
 	spec.WindowSize, spec.Retention = w.before+w.after, w.before+w.after+w.grace
 	spec.LogConfig = maps.Clone(spec.LogConfig)
 	if spec.LogConfig == nil {

@@ -154,6 +154,7 @@ type foreignKeep[FK any] struct {
 	store      *store.Store
 	out        Outputs[FK, Subscription]
 	key, value []byte
+	origin     topology.Record
 }
 
 func (n *foreignKeep[FK]) Receive(r Record[FK, Subscription]) (err error) {
@@ -175,7 +176,8 @@ func (n *foreignKeep[FK]) Receive(r Record[FK, Subscription]) (err error) {
 		}
 		v.Bytes = n.value
 	}
-	if err := n.store.Put(n.key, v, nil); err != nil {
+	n.origin = topology.Record{Timestamp: r.Time, Headers: r.Headers}
+	if err := n.store.Put(n.key, v, &n.origin); err != nil {
 		return err
 	}
 	return n.out.Forward(r)

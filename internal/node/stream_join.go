@@ -71,7 +71,8 @@ func (n *joinWindow[K, V]) Receive(r Record[K, V]) error {
 	if err != nil {
 		return err
 	}
-	return n.store.PutDuplicate(key, r.Time, store.Value{Bytes: value, Timestamp: r.Time})
+	origin := n.store.context(n.task, r.Time, r.Headers)
+	return n.store.PutDuplicate(key, r.Time, store.Value{Bytes: value, Timestamp: r.Time}, origin)
 }
 
 // JoinThis joins each record of the first stream with those of the second that are in its window (KStreamKStreamJoin). A

@@ -73,7 +73,7 @@ func (s *Store) Put(key []byte, v Value, origin *topology.Record) error {
 	s.counts.now.Puts++
 	e := s.find(key)
 	if !s.cached {
-		return s.write(e, key, v)
+		return s.write(e, key, v, origin)
 	}
 	switch {
 	case e == nil:
@@ -108,8 +108,8 @@ func (s *Store) mayHold(cache, overlay int64) int64 {
 }
 
 // write logs a change and puts it into the overlay.
-func (s *Store) write(e *entry, key []byte, v Value) error {
-	if err := s.log(key, v, nil); err != nil {
+func (s *Store) write(e *entry, key []byte, v Value, origin *topology.Record) error {
+	if err := s.log(key, v, s.headersOf(origin)); err != nil {
 		return err
 	}
 	if s.admits(key) {
@@ -135,6 +135,14 @@ func (s *Store) hold(e *entry) {
 		s.overlay = append(s.overlay, e)
 	}
 	s.place(e)
+}
+
+// headersOf returns the headers with which a change is logged that a record has caused.
+func (s *Store) headersOf(origin *topology.Record) []topology.Header {
+	if origin == nil || !s.Config.Spec.LogHeaders {
+		return nil
+	}
+	return origin.Headers
 }
 
 // log writes a change to the changelog, in bytes of its own.

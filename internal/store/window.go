@@ -244,7 +244,7 @@ func (s *Store) GetWindow(key []byte, start int64) (Value, error) {
 }
 
 // PutDuplicate adds a value to those of a key and a window's start. Nothing is logged, and else without effect.
-func (s *Store) PutDuplicate(key []byte, start int64, v Value) error {
+func (s *Store) PutDuplicate(key []byte, start int64, v Value, origin *topology.Record) error {
 	if !s.numbered { // so that the numbers of an earlier run do not come again
 		s.number, s.numbered = uint32(max(0, s.next)), true
 	}
@@ -255,9 +255,9 @@ func (s *Store) PutDuplicate(key []byte, start int64, v Value) error {
 		if !s.onDisk {
 			s.admits(s.windowKey) // Java's in-memory store looks at the time first
 		}
-		return s.log(s.windowKey, v, nil)
+		return s.log(s.windowKey, v, s.headersOf(origin))
 	}
-	return s.Put(s.windowKey, v, nil)
+	return s.Put(s.windowKey, v, origin)
 }
 
 // PutWindow sets the value of a key and window; see Put.

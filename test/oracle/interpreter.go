@@ -251,6 +251,8 @@ func (f aTable[K, V]) apply(b *interpreter, s *Step) (any, error) {
 		return aStream[K, V]{f.ToStream(s.as()...)}, nil
 	case "suppress":
 		return suppress(f.Table, s), nil
+	case "transformValues":
+		return transformValues(b, f, s, opts)
 	case "join":
 		return joinOfTable(b, f, s, opts)
 	case "groupBy":
