@@ -35,6 +35,7 @@ type common struct {
 	final   bool // of each key, the last value
 	latest  bool // a table: who reads it finds the latest row
 	table   bool
+	sources []string // what a table is made of
 }
 
 var (
@@ -83,13 +84,15 @@ func picked(from common) common {
 
 // materialized is what is left of records that make a table.
 func materialized(s *Step, from common) common {
+	made := heldBack
 	switch {
 	case !from.all:
-		return common{table: true}
+		made = common{table: true}
 	case s.Store != nil && (s.Store.VersionedMs != nil || s.Store.Caching != nil && !*s.Store.Caching):
-		return notHeld
+		made = notHeld
 	}
-	return heldBack
+	made.sources = []string{s.ID}
+	return made
 }
 
 func derived(s *Step, from common) common {
@@ -117,13 +120,15 @@ func derived(s *Step, from common) common {
 			from.all = from.all && materialized(s, everything).all
 		}
 		return from
-	case "flatMapValues", "repartition", "windowedBy":
+	case "flatMapValues": // of a deletion it makes nothing
+		return picked(from)
+	case "repartition", "windowedBy":
 		return from
 	}
 	if from.all && !from.table {
 		return from
 	}
-	return common{table: from.table}
+	return common{table: from.table, sources: from.sources}
 }
 
 func commonOfJoin(s *Step, a, b common) common {
@@ -137,7 +142,8 @@ func commonOfJoin(s *Step, a, b common) common {
 			return everything
 		}
 	case "table-table", "foreign-key":
-		return common{final: a.final && b.final, table: true}
+		apart := !slices.ContainsFunc(a.sources, func(id string) bool { return slices.Contains(b.sources, id) }) // else a change meets itself
+		return common{final: a.final && b.final && apart, table: true, sources: append(slices.Clone(a.sources), b.sources...)}
 	}
 	return common{}
 }

@@ -10,7 +10,7 @@ func TestCached(t *testing.T) {
 	for _, level := range []struct {
 		name    string
 		atLeast int // topics
-	}{{"level2", 1000}, {"level3", 1000}} {
+	}{{"level2", 1000}, {"level3", 1000}, {"level5", 300}} {
 		t.Run(level.name, func(t *testing.T) {
 			topics, fewer := 0, 0
 			each(t, "testdata/"+level.name, func(c *Case, java *Result) {

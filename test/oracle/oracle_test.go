@@ -10,6 +10,7 @@ func TestLevel1(t *testing.T)    { judge(t, "testdata/level1", 600) }
 func TestLevel2(t *testing.T)    { judge(t, "testdata/level2", 900) }
 func TestLevel3(t *testing.T)    { judge(t, "testdata/level3", 900) }
 func TestLevel4(t *testing.T)    { judge(t, "testdata/level4", 400) }
+func TestLevel5(t *testing.T)    { judge(t, "testdata/level5", 400) }
 func TestVersioned(t *testing.T) { judge(t, "testdata/versioned", 500) }
 
 // TestOnDisk runs the stores where the cases put them: on disk, unless they say in memory.
