@@ -26,7 +26,7 @@ test: ## run the unit tests, which need nothing but Go
 test-race: ## run the unit tests under the race detector, which needs a C compiler
 	go test -race ./...
 
-test-kafka: ## run the integration tests on Apache Kafka, which needs Java 17 and Maven
+test-kafka: ## run the integration tests on Apache Kafka, which needs a JDK of 17 and Maven
 	$(KAFKA) run -- go test -tags kafka -count 1 -p 1 -timeout 20m $(KAFKA_PACKAGES)
 
 test-rocksdb: ## run the tests of the module state/rocksdb, which needs a C compiler and librocksdb-dev
