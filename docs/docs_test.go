@@ -23,7 +23,7 @@ const module = "github.com/millrace/millrace"
 
 // imports are what the Go blocks of a page may use without saying so.
 var imports = []string{
-	"context", "errors", "fmt", "iter", "log", "log/slog", "net/http", "os", "slices", "strings", "testing", "testing/synctest", "time",
+	"context", "errors", "fmt", "iter", "log", "log/slog", "net/http", "os", "os/signal", "slices", "strings", "testing", "testing/synctest", "time",
 	module + "/devkafka", module + "/serde", module + "/streams", module + "/streamstest", module + "/topology",
 	"github.com/twmb/franz-go/pkg/kgo", "github.com/twmb/franz-go/pkg/sasl/scram",
 }
@@ -151,8 +151,9 @@ func read(t *testing.T, file string) string {
 // TestLinksLeadSomewhere follows each link to a file, and to a heading of it.
 func TestLinksLeadSomewhere(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	code := regexp.MustCompile("(?s)```.*?```|`[^`\n]*`")
 	for _, page := range append(pages(t), "../ARCHITECTURE.md", "../COMPATIBILITY.md", "../CONTRIBUTING.md") {
-		for _, m := range link.FindAllStringSubmatch(read(t, page), -1) {
+		for _, m := range link.FindAllStringSubmatch(code.ReplaceAllString(read(t, page), ""), -1) {
 			if strings.Contains(m[1], "://") {
 				continue
 			}
