@@ -340,7 +340,7 @@ func (c *appConfig) validate() error {
 		"would be ended before its commit; raise it, or lower CommitInterval", c.transaction, c.commitInterval)
 	check(c.taskTimeout >= 0, "option TaskTimeout: %v; it cannot be negative", c.taskTimeout)
 	check(c.compression <= CompressZstd, "option Compression: %d is no codec", c.compression)
-	check(c.reset >= NoReset && c.reset != 0, "option AutoOffsetReset: %d is no policy", int64(c.reset))
+	check(c.reset.Valid(), "option AutoOffsetReset: %d is no policy; Past takes a millisecond or more", int64(c.reset))
 	check(c.log != nil, "option Logger: it is nil; slog.New(slog.DiscardHandler) logs nothing")
 	check(c.memoryLimit >= 0, "option MemoryLimit: %d; it cannot be negative, 0 leaves it as it is", c.memoryLimit)
 	if c.endpoint != "" {

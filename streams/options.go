@@ -2,6 +2,7 @@ package streams
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,6 +51,7 @@ type settings struct {
 	store       bool // an option of stores is given: Java's Materialized
 	engine      state.EngineKind
 	open        state.OpenEngine
+	noEngine    bool // asked for, but nil
 	unlogged    bool
 	uncached    bool
 	cached      bool // asked for
@@ -59,10 +61,11 @@ type settings struct {
 	history     *time.Duration // of a versioned store
 	grace       *time.Duration // of a join with a versioned table
 	partitions  *int
-	key, value  any // serdes
-	other       any // that of the other stream's values
-	extract     any // a node.Extractor
-	uses        []string
+	key, value  any        // serdes
+	other       any        // that of the other stream's values
+	extract     any        // a node.Extractor
+	stores      []AnyStore // that a processor uses
+	uses        []string   // their names
 	reset       ResetPolicy
 	partitioner any // a function
 }
@@ -87,6 +90,19 @@ func (b *Builder) options(verb string, opts []Option, takes optionKind) *setting
 	}
 	if h := s.history; h != nil && (*h < 0 || *h%time.Millisecond != 0) {
 		b.fail("%s: the history of store %q is kept for %v; it can be 0 or more whole milliseconds", verb, s.name, *h)
+	}
+	if s.noEngine {
+		b.fail("%s: InEngine is given no function that opens an engine", verb)
+	}
+	if s.reset != 0 && !s.reset.Valid() {
+		b.fail("%s: From is given no policy; Past takes a millisecond or more", verb)
+	}
+	for _, store := range s.stores {
+		if store == nil || store.stated().b != b {
+			b.fail("%s: Uses takes stores of the same Builder", verb)
+		} else if name := store.stated().spec.Name; !slices.Contains(s.uses, name) {
+			s.uses = append(s.uses, name)
+		}
 	}
 	return s
 }
@@ -122,7 +138,7 @@ func OnDisk() Option {
 // InEngine keeps a store in the state directory in an engine of the program's choice: state/rocksdb has one, or one of your
 // own, which package state/enginetest can test. (Java: StoreSupplier)
 func InEngine(open state.OpenEngine) Option {
-	return Option{storeOption, func(s *settings) { s.store, s.engine, s.open = true, state.Disk, open }}
+	return Option{storeOption, func(s *settings) { s.store, s.engine, s.open, s.noEngine = true, state.Disk, open, open == nil }}
 }
 
 // Uncached lets a store log and forward each change, where by default only the last change of a key between two

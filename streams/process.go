@@ -1,8 +1,6 @@
 package streams
 
 import (
-	"slices"
-
 	"github.com/millrace/millrace/internal/node"
 	"github.com/millrace/millrace/serde"
 	"github.com/millrace/millrace/topology"
@@ -69,13 +67,7 @@ func opener[K, V, K2, V2 any](make func() Processor[K, V, K2, V2]) func(*node.Pr
 // Uses connects a processor with stores of the program. One that is not connected cannot be opened. Processors that use
 // the same store are parts of the same task.
 func Uses(stores ...AnyStore) Option {
-	return Option{usesOption, func(s *settings) {
-		for _, st := range stores {
-			if name := st.stated().spec.Name; !slices.Contains(s.uses, name) {
-				s.uses = append(s.uses, name)
-			}
-		}
-	}}
+	return Option{usesOption, func(s *settings) { s.stores = append(s.stores, stores...) }}
 }
 
 // isNull says whether a value is a null of a type that shows it.

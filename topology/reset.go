@@ -17,8 +17,16 @@ const (
 )
 
 // Past begins with the records of so long ago, by their timestamps; at the end where there are none. It is a millisecond at
-// least. (KIP-1106)
-func Past(d time.Duration) Reset { return Reset(max(d.Milliseconds(), 1)) }
+// least; less is not valid. (KIP-1106)
+func Past(d time.Duration) Reset {
+	if d < time.Millisecond {
+		return ResetNone - 1
+	}
+	return Reset(d.Milliseconds())
+}
+
+// Valid says whether a Reset says where to begin.
+func (r Reset) Valid() bool { return r >= ResetNone && r != 0 }
 
 // Before returns how long ago a Reset made by Past begins.
 func (r Reset) Before() (d time.Duration, ok bool) { return time.Duration(r) * time.Millisecond, r > 0 }
