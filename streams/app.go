@@ -62,7 +62,7 @@ const (
 type App struct {
 	cfg      *appConfig
 	metrics  *metrics.Recorder
-	instance *runtime.Instance
+	instance atomic.Pointer[runtime.Instance]
 	clients  clients
 	ran      atomic.Bool
 
@@ -97,7 +97,7 @@ func NewApp(application string, t *topology.Topology, opts ...AppOption) (*App, 
 	}
 	a.metrics = metrics.New(application, states)
 	a.metrics.State(StateCreated.String(), StateCreated.String())
-	a.instance = runtime.New(a.runtimeConfig(), a.ports())
+	a.instance.Store(runtime.New(a.runtimeConfig(), a.ports()))
 	return a, nil
 }
 
@@ -122,17 +122,27 @@ func (a *App) Run(ctx context.Context) (err error) {
 		}
 		defer stop()
 	}
-	return a.instance.Run(ctx)
+	for {
+		err := a.instance.Load().Run(ctx)
+		if !errors.Is(err, runtime.ErrTopics) {
+			return err
+		}
+		paused := a.Paused()
+		a.instance.Store(runtime.New(a.runtimeConfig(), a.ports()))
+		if paused {
+			a.Pause()
+		}
+	}
 }
 
 // State returns what the application is doing.
 func (a *App) State() State {
-	now, _ := a.instance.State()
+	now, _ := a.instance.Load().State()
 	return now
 }
 
 // Tasks returns the tasks that run in this process, in order. Those that are still restored are not among them.
-func (a *App) Tasks() []topology.TaskID { return a.instance.Tasks() }
+func (a *App) Tasks() []topology.TaskID { return a.instance.Load().Tasks() }
 
 // Restores returns the restores that are under way, in the order of their tasks.
 func (a *App) Restores() []RestoreEvent {
@@ -180,7 +190,7 @@ func (a *App) Handler() http.Handler {
 	mux := http.NewServeMux()
 	answer := func(path string, ok func(now State, started bool) bool) {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
-			now, started := a.instance.State()
+			now, started := a.instance.Load().State()
 			if !ok(now, started) {
 				w.WriteHeader(http.StatusServiceUnavailable)
 			}

@@ -15,18 +15,18 @@ func (a *App) SetWorkers(ctx context.Context, n int) error {
 	if n < 1 {
 		return fmt.Errorf("streams: SetWorkers: %d; at least 1 is needed", n)
 	}
-	return a.instance.SetWorkers(ctx, n)
+	return a.instance.Load().SetWorkers(ctx, n)
 }
 
 // Pause stops all processing, restoring and updating of standbys in this process, until Resume. What was processed is
 // committed, and the process stays in the group with its tasks. (Java: KafkaStreams.pause, KIP-834)
-func (a *App) Pause() { a.instance.Pause() }
+func (a *App) Pause() { a.instance.Load().Pause() }
 
 // Resume ends a pause. (Java: KafkaStreams.resume)
-func (a *App) Resume() { a.instance.Resume() }
+func (a *App) Resume() { a.instance.Load().Resume() }
 
 // Paused says whether the application is paused. (Java: KafkaStreams.isPaused)
-func (a *App) Paused() bool { return a.instance.Paused() }
+func (a *App) Paused() bool { return a.instance.Load().Paused() }
 
 // TaskStatus is what this process does with a task: its ID, its Role, the Worker that processes it (from 1; 0 where none
 // does), and for each of its Inputs the partition, the offset Committed last, and the Lag: records of it that are at the
@@ -45,7 +45,7 @@ const (
 
 // Status returns what this process does with each of its tasks, in their order. It fails while the application does not
 // run. (Java: KafkaStreams.metadataForLocalThreads)
-func (a *App) Status(ctx context.Context) ([]TaskStatus, error) { return a.instance.Status(ctx) }
+func (a *App) Status(ctx context.Context) ([]TaskStatus, error) { return a.instance.Load().Status(ctx) }
 
 // StoreLag is how far a store of a task is behind its changelog: the Position that it goes up to, and the End; offsets
 // both, so that what lies between may be fewer records.
@@ -54,7 +54,7 @@ type StoreLag = runtime.Lag
 // Lags asks the cluster how far each store in this process is behind its changelog. One of an active task is not, for
 // what its changelog has comes from it. It fails while the application does not run. (Java:
 // KafkaStreams.allLocalStorePartitionLags, KIP-535)
-func (a *App) Lags(ctx context.Context) ([]StoreLag, error) { return a.instance.Lags(ctx) }
+func (a *App) Lags(ctx context.Context) ([]StoreLag, error) { return a.instance.Load().Lags(ctx) }
 
 // Reaction is what becomes of an application after an error that nothing else dealt with.
 type Reaction = runtime.Reaction

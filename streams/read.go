@@ -150,7 +150,7 @@ func (r *reading) in(ctx context.Context, id topology.TaskID, f func(*store.Stor
 const maxReadPause = 20 * time.Millisecond
 
 func (r *reading) once(ctx context.Context, id topology.TaskID, f func(*store.Store) error) error {
-	err := r.app.instance.Read(ctx, id, r.name, r.copies, func(l runtime.Reading) error {
+	err := r.app.instance.Load().Read(ctx, id, r.name, r.copies, func(l runtime.Reading) error {
 		if why := r.atLeast.missing(id, l.Reached); why != "" {
 			return &BehindError{Store: r.name, Partition: id.Partition, Reason: why}
 		}
@@ -175,7 +175,7 @@ func (a *App) notHere(name string, id topology.TaskID) error {
 
 // task returns the task that has the partition of a key.
 func (r *reading) task(key []byte) (topology.TaskID, error) {
-	at, err := r.app.instance.Locate(r.name)
+	at, err := r.app.instance.Load().Locate(r.name)
 	if err != nil {
 		return topology.TaskID{}, err
 	}
@@ -207,11 +207,11 @@ func (r *reading) tasks() ([]topology.TaskID, error) {
 		id, err := r.task(nil)
 		return []topology.TaskID{id}, err
 	}
-	at, err := r.app.instance.Locate(r.name)
+	at, err := r.app.instance.Load().Locate(r.name)
 	if err != nil {
 		return nil, err
 	}
-	return r.app.instance.Readable(at.Tasks, r.copies), nil
+	return r.app.instance.Load().Readable(at.Tasks, r.copies), nil
 }
 
 // Row is a row of a store that is read from outside. Time is its timestamp, where the store keeps one.
@@ -308,7 +308,7 @@ func (r reader[K, V]) Position(ctx context.Context) (Position, error) {
 	}
 	p := Position{}
 	for _, id := range tasks {
-		err := r.app.instance.Read(ctx, id, r.name, false, func(l runtime.Reading) error {
+		err := r.app.instance.Load().Read(ctx, id, r.name, false, func(l runtime.Reading) error {
 			for topic, next := range l.Reached {
 				if next > 0 {
 					p = p.At(topic, id.Partition, next-1)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"time"
 
@@ -38,10 +39,14 @@ type Stream[K, V any] struct {
 	repeated    *step    // the repartition that joins share
 }
 
-// Topics is what a source reads: the name of a topic, or several.
-type Topics interface{ string | []string }
+// Topics is what a source reads: the name of a topic, several, or a pattern.
+type Topics interface {
+	string | []string | *regexp.Regexp
+}
 
-// Stream reads topics as a stream. key and value decode the records; what cannot be decoded goes to the
+// Stream reads topics as a stream. A pattern stands for the topics whose whole names it matches; it must not match a topic that
+// another source reads. One that comes later is seen within seconds: then the application begins again with it, on its own,
+// with the state and the offsets that it has. key and value decode the records; what cannot be decoded goes to the
 // deserialization handler of the application, which stops it by default.
 //
 // Options: As names the source; EventTime and the other timestamp options say what the records' timestamps are; From says
@@ -49,22 +54,41 @@ type Topics interface{ string | []string }
 // Java: StreamsBuilder.stream. Names: KSTREAM-SOURCE-n.
 func (b *Builder) Stream[T Topics, K, V any](topics T, key serde.Serde[K], value serde.Serde[V], opts ...Option) *Stream[K, V] {
 	s := b.options("Stream", opts, nameOption|timeOption|resetOption)
-	var list []string
-	switch t := any(topics).(type) {
+	list, pattern := b.topicsOf("Stream", topics)
+	name := b.nameOr(s.name, "KSTREAM-SOURCE-")
+	key, value = serdeFor(b, key, "key", "the key serde"), serdeFor(b, value, "value", "the value serde")
+	extract := extractor[K, V](b, s.extract)
+	make := func(topics int) topology.NewFunc { return node.Source(name, topics, key, value, extract) }
+	st := b.add(b.root, &step{
+		name: name, source: &source{list, typesOf[K, V](), s.reset},
+		write: func(t *topology.Builder, _ []string) {
+			if pattern != nil {
+				t.AddPattern(name, pattern, make)
+			} else {
+				t.AddSource(name, list, make(len(list)))
+			}
+			t.SetReset(name, s.reset)
+		},
+	})
+	return &Stream[K, V]{b: b, step: st, name: name, key: key, value: value, sources: []string{name}}
+}
+
+// topicsOf returns the topics, or the pattern, that a source is given. A pattern has a name among topics that no topic has.
+func (b *Builder) topicsOf(verb string, topics any) (list []string, pattern *regexp.Regexp) {
+	switch t := topics.(type) {
 	case string:
 		list = []string{t}
 	case []string:
 		list = slices.Clone(t)
+	case *regexp.Regexp:
+		if t == nil {
+			b.fail("%s is given no pattern", verb)
+			t = regexp.MustCompile("")
+		}
+		return []string{"pattern " + t.String()}, t
 	}
-	b.checkTopics("Stream", list)
-	name := b.nameOr(s.name, "KSTREAM-SOURCE-")
-	key, value = serdeFor(b, key, "key", "the key serde"), serdeFor(b, value, "value", "the value serde")
-	make := node.Source(name, len(list), key, value, extractor[K, V](b, s.extract))
-	st := b.add(b.root, &step{
-		name: name, source: &source{list, typesOf[K, V](), s.reset},
-		write: func(t *topology.Builder, _ []string) { t.AddSource(name, list, make); t.SetReset(name, s.reset) },
-	})
-	return &Stream[K, V]{b: b, step: st, name: name, key: key, value: value, sources: []string{name}}
+	b.checkTopics(verb, list)
+	return list, nil
 }
 
 func (b *Builder) checkTopics(verb string, topics []string) {

@@ -26,7 +26,7 @@ func (h Host) copies(id topology.TaskID) bool { return slices.Contains(h.Standby
 // Hosts returns the processes of the application that gave an [Endpoint], this one too, in the order of their hosts. It
 // fails while the application does not run. (Java: metadataForAllStreamsClients)
 func (a *App) Hosts() ([]Host, error) {
-	known, err := a.instance.Hosts()
+	known, err := a.instance.Load().Hosts()
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func (a *App) HostsOf(store string) ([]Host, error) {
 	if a.cfg.topology.Store(store) == nil {
 		return nil, fmt.Errorf("streams: the topology has no store %q", store)
 	}
-	at, err := a.instance.Locate(store)
+	at, err := a.instance.Load().Locate(store)
 	if err != nil {
 		return nil, err
 	}

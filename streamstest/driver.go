@@ -64,6 +64,7 @@ type options struct {
 	all          int32            // partitions of topics that are not named
 	partitions   map[string]int32 // of those that are; nil and all 0: the whole topology is one task
 	byHand       bool
+	existing     []string // topics that patterns may match
 	around       func(task topology.TaskID, node string) func(process func() error) error
 	undecodable  task.Handler
 	failed       task.Handler
@@ -105,6 +106,11 @@ func Partitions(n int32, topics ...string) Option {
 			o.partitions[t] = n
 		}
 	}
+}
+
+// Topics names topics that there are, for sources that read what matches a pattern.
+func Topics(names ...string) Option {
+	return func(o *options) { o.existing = append(o.existing, names...) }
 }
 
 // CommitByHand lets only [Driver.Commit] commit. So the record cache holds changes back, as in an application between two
@@ -157,6 +163,9 @@ func Open(t *topology.Topology, opts ...Option) (*Driver, error) {
 		t: panics{}, options: o, topology: t, now: o.start, topics: map[string][]topology.Record{}, read: map[string]int{},
 		offsets: map[assign.TopicPartition]int64{}, owners: map[assign.TopicPartition]*task.Task{}, counts: map[string]int32{},
 		turns: map[string]int32{}, resources: store.NewResources(store.Limits{RecordCache: o.cache}),
+	}
+	if t.HasPatterns() {
+		d.topology = t.Resolve(o.existing)
 	}
 	d.resources.Use(o.engine)
 	if err := d.open(); err != nil {

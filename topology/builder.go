@@ -41,6 +41,7 @@ func (b *Builder) AddSource(name string, topics []string, make NewFunc) {
 		if other, ok := b.topics[t]; ok {
 			b.fail("topic %q is read by source %q already; source %q cannot read it too", t, other, name)
 		}
+		b.matched(name, t)
 		set(&b.topics, t, name)
 	}
 	b.add(&Node{Name: name, Kind: SourceNode, Topics: slices.Clone(topics), New: make})
@@ -132,7 +133,7 @@ func (b *Builder) Build() (*Topology, error) {
 	if len(b.errs) > 0 {
 		return nil, errors.Join(b.errs...)
 	}
-	t := &Topology{nodes: b.nodes, stores: b.stores, internal: b.internal}
+	t := &Topology{nodes: b.nodes, stores: b.stores, internal: b.internal, together: b.together}
 	t.subtopologies = b.cut()
 	return t, nil
 }

@@ -80,7 +80,11 @@ func insert(in []*described, d *described) []*described {
 func (d *described) print(b *strings.Builder) {
 	switch d.Kind {
 	case SourceNode:
-		fmt.Fprintf(b, "    Source: %s (topics: [%s])\n", d.Name, strings.Join(hashOrder(d.Topics), ", "))
+		topics := d.Pattern
+		if topics == "" {
+			topics = "[" + strings.Join(hashOrder(d.Topics), ", ") + "]"
+		}
+		fmt.Fprintf(b, "    Source: %s (topics: %s)\n", d.Name, topics)
 	case ProcessorNode:
 		fmt.Fprintf(b, "    Processor: %s (stores: [%s])\n", d.Name, strings.Join(hashOrder(d.Stores), ", "))
 	case SinkNode:

@@ -6,6 +6,7 @@ package topology
 import (
 	"context"
 	"fmt"
+	"regexp"
 
 	"github.com/millrace/millrace/state"
 )
@@ -27,6 +28,7 @@ type Node struct {
 	Topics   []string // of a source: what it reads, without the application's prefix
 	Topic    string   // of a sink: what it writes, without the application's prefix; empty: what Router says
 	Router   string   // of a sink that chooses the topic record by record: the name of the function that does
+	Pattern  string   // of a source that reads what matches it
 	Reset    Reset    // of a source: where to begin, if it says so
 	Stores   []string // of a processor: the stores it uses
 	Parents  []*Node
@@ -35,6 +37,9 @@ type Node struct {
 	// New makes the running node of one task. It is called once a task, children first; children are the running nodes
 	// of Children in the same order. The running node of a source is a [Source].
 	New func(ctx Context, children []any) (any, error)
+
+	matches *regexp.Regexp           // the pattern, of whole names; nil: there is none
+	newFor  func(topics int) NewFunc // makes New for so many
 }
 
 // A Source is the running node of a source. A task has one input queue for each topic it reads; slot is the number
@@ -156,6 +161,7 @@ type Topology struct {
 	nodes         []*Node // in the order in which they were added
 	stores        map[string]*Store
 	internal      map[string]Internal
+	together      [][]string // sources whose topics must be partitioned alike
 	subtopologies []*Subtopology
 }
 

@@ -35,6 +35,24 @@ func (c *Client) Topics(ctx context.Context, names []string) (topics map[string]
 	return topics, meaning(err)
 }
 
+// AllTopics returns the names of all topics, but for the cluster's own.
+func (c *Client) AllTopics(ctx context.Context) (names []string, err error) {
+	err = c.retry(ctx, "the names of all topics", passing, func() error {
+		names = nil
+		resp, err := request[*kmsg.MetadataResponse](ctx, c.Client, kmsg.NewPtrMetadataRequest())
+		if err != nil {
+			return err
+		}
+		for _, t := range resp.Topics {
+			if t.Topic != nil && !t.IsInternal && t.ErrorCode == 0 {
+				names = append(names, *t.Topic)
+			}
+		}
+		return nil
+	})
+	return names, meaning(err)
+}
+
 // Partitions returns how many partitions each of the topics has; a topic that does not exist is left out.
 func (c *Client) Partitions(ctx context.Context, names []string) (map[string]int32, error) {
 	topics, err := c.Topics(ctx, names)

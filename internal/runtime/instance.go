@@ -89,6 +89,8 @@ type Instance struct {
 	fatal    error // why the application ends
 	gate     gate
 	serving  atomic.Bool // the main loop takes events
+	matching []string    // the topics that patterns match, as of the start
+	anew     bool        // there are others by now: the application is to begin again
 	stuck    bool        // a worker did not stop: it still uses what it has
 
 	changelogSource Source
@@ -162,8 +164,15 @@ func (i *Instance) Run(ctx context.Context) (err error) {
 		return err
 	}
 	i.becomeNotRunning()
+	if i.anew && ctx.Err() == nil {
+		return ErrTopics
+	}
 	return nil
 }
+
+// ErrTopics says that there are other topics that match a pattern of the program than when the instance began. It has ended in
+// order; another one reads them.
+var ErrTopics = errors.New("runtime: there are new topics that match a pattern")
 
 // ending is said when the instance begins to end, and again when it knows how it went.
 func (i *Instance) ending(err error) {
@@ -185,6 +194,9 @@ func (i *Instance) begin(ctx context.Context) (err error) {
 	}
 	topicsCtx, cancel := context.WithTimeout(ctx, i.cfg.StartTimeout)
 	defer cancel()
+	if err := i.resolve(topicsCtx); err != nil {
+		return err
+	}
 	i.layout, err = prepareTopics(topicsCtx, i.ports.Cluster, i.cfg.Application, i.cfg.Topology, i.cfg.Replication, i.log)
 	if err != nil {
 		return err
@@ -401,6 +413,9 @@ func (i *Instance) loop(ctx context.Context, memberEnded chan struct{}) error {
 				if err := i.handle(e); err != nil {
 					return err
 				}
+			}
+			if i.anew {
+				return nil
 			}
 		}
 	}

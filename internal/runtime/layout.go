@@ -125,11 +125,27 @@ func (l *laying) repartition() error {
 			}
 		}
 		if len(waiting) == before {
+			if t := l.unfed(waiting); t != "" {
+				return fmt.Errorf("runtime: no topic matches the pattern of the source whose records go to the repartition topic %q; create one, "+
+					"or give the repartition a number of partitions", t)
+			}
 			return fmt.Errorf("runtime: the partition counts of the repartition topics %q depend on each other; give one of them a "+
 				"number of partitions", slices.Sorted(maps.Keys(waiting)))
 		}
 	}
 	return nil
+}
+
+// unfed returns a repartition topic that is fed from a part of the topology that reads no topic; "": there is none.
+func (l *laying) unfed(waiting map[string]bool) string {
+	for _, sub := range l.topo.Subtopologies() {
+		for _, t := range sub.Sinks {
+			if len(sub.Topics) == 0 && waiting[t] {
+				return t
+			}
+		}
+	}
+	return ""
 }
 
 // largestBefore returns the largest partition count among what feeds a repartition topic, if all of it is known.

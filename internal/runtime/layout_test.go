@@ -162,6 +162,7 @@ func (p *paper) Partitions(_ context.Context, topics []string) (map[string]int32
 	}
 	return out, nil
 }
+func (p *paper) AllTopics(context.Context) ([]string, error) { return nil, nil }
 func (p *paper) Topics(ctx context.Context, names []string) (map[string]Topic, error) {
 	counts, err := p.Partitions(ctx, names)
 	out := make(map[string]Topic)

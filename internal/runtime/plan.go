@@ -143,6 +143,9 @@ func (i *Instance) handle(e any) error {
 		i.opened(e)
 	case handedLate:
 		i.handedLate(e.run)
+	case newTopics:
+		i.log.Info("there are other topics that match a pattern; beginning again to read them", "topics", e.matching, "before", i.matching)
+		i.anew = true
 	case inspect:
 		e.answer <- i.status()
 	case failed:

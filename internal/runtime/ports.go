@@ -24,6 +24,8 @@ type Cluster interface {
 	Connect(ctx context.Context) error
 	// Partitions returns the partition counts of topics; one that does not exist is left out.
 	Partitions(ctx context.Context, topics []string) (map[string]int32, error)
+	// AllTopics returns the names of all topics, but for the cluster's own.
+	AllTopics(ctx context.Context) ([]string, error)
 	// Topics describes topics; one that does not exist is left out.
 	Topics(ctx context.Context, names []string) (map[string]Topic, error)
 	// CreateTopic makes a topic, if it does not exist.

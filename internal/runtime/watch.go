@@ -32,6 +32,9 @@ type watcher struct {
 func (i *Instance) watch() {
 	w := i.newWatcher()
 	for again := true; again; again = sleep(i.background.Context, watchInterval) {
+		if i.cfg.Topology.HasPatterns() && w.matchOthers() {
+			return
+		}
 		topics, err := w.ask()
 		if err != nil {
 			continue // whoever works with the cluster has the same trouble, and says so
@@ -46,6 +49,46 @@ func (i *Instance) watch() {
 			return
 		}
 	}
+}
+
+// newTopics: other topics match a pattern than when the instance began.
+type newTopics struct{ matching []string }
+
+// resolve looks at which topics match the patterns of the program.
+func (i *Instance) resolve(ctx context.Context) error {
+	if !i.cfg.Topology.HasPatterns() {
+		return nil
+	}
+	all, err := i.ports.Cluster.AllTopics(ctx)
+	if err != nil {
+		return err
+	}
+	i.matching = i.matchingOf(all)
+	i.cfg.Topology = i.cfg.Topology.Resolve(i.matching)
+	i.log.Info("the patterns of the program match topics", "topics", i.matching)
+	return nil
+}
+
+// matchingOf returns the topics that a pattern matches, but for those of the application itself.
+func (i *Instance) matchingOf(all []string) []string {
+	_, own := TopicNames(i.cfg.Application, i.cfg.Topology)
+	return slices.DeleteFunc(i.cfg.Topology.Matching(all), func(t string) bool { return slices.Contains(own, t) })
+}
+
+// matchOthers says whether other topics match, and has the instance end for that. One that is gone is another matter.
+func (w *watcher) matchOthers() bool {
+	ctx, cancel := context.WithTimeout(w.i.background.Context, missingFor)
+	defer cancel()
+	all, err := w.i.ports.Cluster.AllTopics(ctx)
+	if err != nil {
+		return false
+	}
+	matching := w.i.matchingOf(all)
+	if !slices.ContainsFunc(matching, func(t string) bool { return !slices.Contains(w.i.matching, t) }) {
+		return false
+	}
+	w.i.events.put(newTopics{matching})
+	return true
 }
 
 func (i *Instance) newWatcher() *watcher {

@@ -66,6 +66,7 @@ type Step struct {
 	PartitionFn string `json:"partitionFn"`
 	Connect     bool   `json:"connect"`
 	Uses        string `json:"uses"`
+	Pattern     string `json:"pattern"`
 }
 
 // Part is one of the groups of a cogroup.
@@ -156,7 +157,14 @@ func run(c *Case, after func(d *streamstest.Driver, sent int) error, opts []stre
 	if application == "" {
 		application = "app"
 	}
+	var topics []string // that patterns may match
+	for _, in := range c.Inputs {
+		if in.Topic != "" && !slices.Contains(topics, in.Topic) {
+			topics = append(topics, in.Topic)
+		}
+	}
 	opts = append([]streamstest.Option{
+		streamstest.Topics(topics...),
 		streamstest.Application(application), streamstest.StartAt(time.UnixMilli(c.StartMs)), streamstest.EmitInterval(0),
 	}, opts...)
 	d, err := streamstest.Open(t, opts...)

@@ -3,6 +3,7 @@ package oracle
 import (
 	"fmt"
 	"iter"
+	"regexp"
 	"time"
 
 	"github.com/millrace/millrace/serde"
@@ -42,6 +43,16 @@ func (b *interpreter) apply(s *Step) error {
 func (b *interpreter) make(s *Step) (any, error) {
 	switch s.Op {
 	case "stream":
+		if s.Pattern != "" {
+			pattern, err := regexp.Compile(s.Pattern)
+			if err != nil {
+				return nil, err
+			}
+			if s.Value == "long" {
+				return aStream[optString, optLong]{b.b.Stream(pattern, strings_, longs, s.as()...)}, nil
+			}
+			return aStream[optString, optString]{b.b.Stream(pattern, strings_, strings_, s.as()...)}, nil
+		}
 		if s.Value == "long" {
 			return aStream[optString, optLong]{b.b.Stream(s.Topic, strings_, longs, s.as()...)}, nil
 		}
