@@ -64,6 +64,27 @@ func (s *Store) GetVersion(key []byte, at int64) (v Version, err error) {
 	return found, nil
 }
 
+// Versions returns the versions of a key that were valid at some time between from and to, both included, by their times.
+// Before the retention there is only the latest. (RocksDBVersionedStore.get, LogicalSegmentIterator)
+func (s *Store) Versions(key []byte, from, to int64) (found []Version, err error) {
+	s.refresh()
+	at := max(0, from)
+	if to < s.observed-s.retention {
+		at = endless - 1 // which only the latest is behind
+	}
+	for at < endless && from <= to {
+		v, err := s.versionAfter(key, at)
+		if err != nil || v.Bytes == nil || v.Timestamp > to {
+			return found, err
+		}
+		if at = v.End; !v.isMark() {
+			v.Bytes = append([]byte{}, v.Bytes...)
+			found = append(found, v)
+		}
+	}
+	return found, nil
+}
+
 // PutVersion lets a key have a value, or none where v.Bytes is nil, from v's timestamp on until its next version begins.
 // It returns when that is, or Latest, or Refused. Refused ones are logged too, as in Java.
 func (s *Store) PutVersion(key []byte, v Value) (end int64, err error) {

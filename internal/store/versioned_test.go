@@ -372,3 +372,43 @@ func FuzzVersion(f *testing.F) {
 		check(t, s.Close())
 	})
 }
+
+// Versions gives what GetVersion gives at each time of the range.
+func TestVersions(t *testing.T) {
+	for _, engine := range []state.EngineKind{state.Disk, state.Memory} {
+		d := newVersionedTest(t, engine, time.Minute, 7)
+		key := []byte("k")
+		for step := range 300 {
+			at := d.rnd.Int64N(40)
+			if d.rnd.IntN(3) == 0 {
+				_, err := d.store.DeleteVersion(key, at)
+				check(t, err)
+			} else {
+				_, err := d.store.PutVersion(key, Value{Bytes: fmt.Append(nil, step), Timestamp: at})
+				check(t, err)
+			}
+			if d.rnd.IntN(4) == 0 {
+				check(t, d.store.Commit(int64(step)))
+			}
+			from, to := d.rnd.Int64N(45), d.rnd.Int64N(45)
+			var want []string
+			for at := from; at <= to; at++ {
+				v, err := d.store.GetVersion(key, at)
+				check(t, err)
+				if one := fmt.Sprintf("%s@%d-%d", v.Bytes, v.Timestamp, v.End); v.Bytes != nil && !slices.Contains(want, one) {
+					want = append(want, one)
+				}
+			}
+			found, err := d.store.Versions(key, from, to)
+			check(t, err)
+			var got []string
+			for _, v := range found {
+				got = append(got, fmt.Sprintf("%s@%d-%d", v.Bytes, v.Timestamp, v.End))
+			}
+			if !slices.Equal(got, want) {
+				t.Fatalf("step %d, from %d to %d: %q, want %q", step, from, to, got, want)
+			}
+		}
+		check(t, d.store.Close())
+	}
+}
