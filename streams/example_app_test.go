@@ -78,24 +78,27 @@ func ExampleReader() {
 	if err != nil {
 		panic(err)
 	}
-	for row := range counts.All(ctx) {
-		fmt.Println("all", row.Key)
+	for row, err := range counts.All(ctx) {
+		fmt.Println("all", row.Key, err)
 	}
-	for row := range counts.Backward(ctx) {
-		fmt.Println("backward", row.Key)
+	for row, err := range counts.Backward(ctx) {
+		fmt.Println("backward", row.Key, err)
 	}
-	for row := range counts.RangeBackward(ctx, "b", "z") {
-		fmt.Println("range", row.Key)
+	for row, err := range counts.RangeBackward(ctx, "b", "z") {
+		fmt.Println("range", row.Key, err)
 	}
-	for row := range counts.Prefix(ctx, []byte("a")) {
-		fmt.Println("prefix", row.Key)
+	for row, err := range counts.Prefix(ctx, []byte("a")) {
+		fmt.Println("prefix", row.Key, err)
 	}
 
 	hours, err := app.WindowStore("visits-by-hour", serde.String, serde.Int64)
 	if err != nil {
 		panic(err)
 	}
-	for row := range hours.All(ctx, time.Unix(0, 0), time.Unix(2_000_000_000, 0)) {
+	for row, err := range hours.All(ctx, time.Unix(0, 0), time.Unix(2_000_000_000, 0)) {
+		if err != nil {
+			panic(err)
+		}
 		n, _, err := hours.Get(ctx, row.Key.Key, row.Key.Start())
 		fmt.Println("hour", row.Key, n, err)
 	}
@@ -103,21 +106,24 @@ func ExampleReader() {
 	if err != nil {
 		panic(err)
 	}
-	for row := range sessions.All(ctx, time.Unix(0, 0), time.Unix(2_000_000_000, 0)) {
+	for row, err := range sessions.All(ctx, time.Unix(0, 0), time.Unix(2_000_000_000, 0)) {
+		if err != nil {
+			panic(err)
+		}
 		n, _, err := sessions.Get(ctx, row.Key.Key, row.Key.Start(), row.Key.End())
 		fmt.Println("session", row.Key, n, err)
 	}
 	// Output:
 	// 3 1700002160 true <nil>
-	// all ada
-	// all bob
-	// all eve
-	// backward eve
-	// backward bob
-	// backward ada
-	// range eve
-	// range bob
-	// prefix ada
+	// all ada <nil>
+	// all bob <nil>
+	// all eve <nil>
+	// backward eve <nil>
+	// backward bob <nil>
+	// backward ada <nil>
+	// range eve <nil>
+	// range bob <nil>
+	// prefix ada <nil>
 	// hour [ada@1699999200000/1700002800000] 3 <nil>
 	// hour [bob@1699999200000/1700002800000] 1 <nil>
 	// hour [eve@1699999200000/1700002800000] 1 <nil>

@@ -149,7 +149,7 @@ func TestProcessorMistakes(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		defer d.Close() //nolint:errcheck // it is about what comes before
+		defer d.Close()
 		return d.Pipe(topology.Record{Topic: "in", Key: []byte("k"), Value: []byte("v")})
 	}
 	says(t, build(func() streams.Processor[string, string, string, string] { return nil }), `node "p"`)
