@@ -11,6 +11,7 @@ import (
 func FuzzSubscription(f *testing.F) {
 	f.Add([]byte("\x01\x020123456789abcdefkey\x00\x00\x00\x07"))
 	f.Add([]byte("\x80\x03key"))
+	f.Add([]byte("\x01\x020123456789abcdefkey\x8c\x30\x30\x30")) // a partition below zero
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := readSubscription(data)
 		if err != nil {

@@ -94,6 +94,9 @@ func readSubscription(b []byte) (s Subscription, err error) {
 			return s, fmt.Errorf("a subscription of a foreign-key join ends before its partition")
 		}
 		s.Partition = int32(binary.BigEndian.Uint32(b[len(b)-4:]))
+		if s.Partition < 0 {
+			return s, fmt.Errorf("a subscription of a foreign-key join comes from partition %d, which cannot be", s.Partition)
+		}
 		b = b[:len(b)-4]
 	}
 	s.Primary = append([]byte{}, b...)
