@@ -38,7 +38,7 @@ func ExampleApp_Status() {
 	// <nil>
 	// [0_0] 0 restores
 	// 0_0 true <nil>
-	// 3 stores <nil>
+	// 4 stores <nil>
 	// true <nil>
 	// paused: true
 	// 200

@@ -23,6 +23,7 @@ func visits(ctx context.Context) (app *streams.App, last streams.Position, stop 
 	b := streams.NewBuilder()
 	byUser := b.Stream("visits", serde.String, serde.String).GroupByKey()
 	byUser.Count(streams.As("visits-by-user"), streams.InMemory())
+	byUser.Count(streams.As("history"), streams.Versioned(time.Hour), streams.InMemory())
 	byUser.WindowedBy(streams.Tumbling(time.Hour)).Count(streams.As("visits-by-hour"), streams.InMemory())
 	byUser.Sessions(streams.Gap(10*time.Minute)).Count(streams.As("sessions"), streams.InMemory())
 	t, err := b.Build()
@@ -123,4 +124,35 @@ func ExampleApp_SessionStore() {
 	// 22:13:20 1 <nil>
 	// 22:31:20 1 <nil>
 	// 22:49:20 1 <nil>
+}
+
+func ExampleApp_VersionedStore() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	app, last, stop := visits(ctx)
+	defer stop()
+
+	history, err := app.VersionedStore("history", serde.String, serde.Int64, streams.AtLeast(last))
+	if err != nil {
+		panic(err)
+	}
+	began := time.Unix(1_700_000_000, 0)
+	n, from, ok, err := history.Get(ctx, "ada")
+	fmt.Println(n, from.Sub(began), ok, err)
+	n, from, ok, err = history.GetAt(ctx, "ada", began.Add(20*time.Minute))
+	fmt.Println(n, from.Sub(began), ok, err)
+	for v, err := range history.Versions(ctx, "ada", began, began.Add(time.Hour)) {
+		fmt.Println("from", v.From.Sub(began), v.Value, err)
+	}
+	for v, err := range history.VersionsBackward(ctx, "ada", began.Add(30*time.Minute), began.Add(time.Hour)) {
+		fmt.Println("back", v.From.Sub(began), v.Value, err)
+	}
+	// Output:
+	// 3 36m0s true <nil>
+	// 2 18m0s true <nil>
+	// from 0s 1 <nil>
+	// from 18m0s 2 <nil>
+	// from 36m0s 3 <nil>
+	// back 36m0s 3 <nil>
+	// back 18m0s 2 <nil>
 }

@@ -7,6 +7,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -173,4 +174,26 @@ func ExampleDriver_Scenario() {
 		streamstest.TextOf("counts", serde.TimeWindowed(serde.String, time.Minute), serde.Int64))
 	fmt.Println(d.Dropped(), "dropped")
 	// Output: 0 dropped
+}
+
+func ExampleTopics() {
+	b := streams.NewBuilder()
+	b.Stream(regexp.MustCompile("orders-.*"), serde.String, serde.Int64).To("all-orders")
+	t, err := b.Build()
+	if err != nil {
+		log.Fatal(err)
+	}
+	d, err := streamstest.Open(t, streamstest.Topics("orders-eu", "orders-us", "other"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer d.Close()
+	d.Input("orders-eu", serde.String, serde.Int64).SendAt("tea", 3, time.UnixMilli(1000))
+	d.Input("orders-us", serde.String, serde.Int64).SendAt("tea", 5, time.UnixMilli(2000))
+	for _, r := range d.Output("all-orders", serde.String, serde.Int64).All() {
+		fmt.Println(r)
+	}
+	// Output:
+	// tea=3@1000
+	// tea=5@2000
 }
