@@ -49,7 +49,7 @@ func countsByKey(t *testing.T) *topology.Topology {
 	g := b.Stream("in", serde.String, serde.String).GroupByKey()
 	g.Count(streams.As("counts"))
 	g.WindowedBy(streams.Tumbling(time.Minute).Grace(time.Hour)).Count(streams.As("per-minute"))
-	g.Sessions(streams.Gap(time.Minute)).Count(streams.As("sessions"))
+	g.Sessions(streams.Gap(time.Minute).Grace(time.Hour)).Count(streams.As("sessions")) // what is older is dropped with a commit
 	topo, err := b.Build()
 	if err != nil {
 		t.Fatal(err)
