@@ -77,7 +77,7 @@ func (a atEnd[K, A]) Receive(r Record[serde.Windowed[K], Change[A]]) error {
 
 func (n *sessionAggregate[K, V, A]) decodeKey(b []byte) (w serde.Windowed[K], err error) {
 	key, start, end := store.SplitSessionKey(b)
-	w.Key, err = n.store.decodeKey(key)
+	w.Key, err = n.Key.Decode(key)
 	w.Window = serde.Window{Start: start, End: end}
 	return w, err
 }

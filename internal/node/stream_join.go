@@ -114,8 +114,6 @@ type streamJoin[K, A, B, R any] struct {
 	entries []store.WindowEntry
 	lonely  []byte // scratch: a key of alone
 	list    []byte
-	closed  []closedKey
-	bytes   []byte // of closed
 }
 
 func (n *streamJoin[K, A, B, R]) Receive(r Record[K, A]) error {
@@ -157,7 +155,7 @@ func (n *streamJoin[K, A, B, R]) Receive(r Record[K, A]) error {
 func (n *streamJoin[K, A, B, R]) match(r Record[K, A], key []byte, e store.WindowEntry) error {
 	if n.alone != nil {
 		n.lonely = appendLonely(n.lonely[:0], e.Start, n.reversed, key)
-		there, err := n.alone.Peek(n.lonely)
+		there, err := n.alone.Get(n.lonely)
 		if err != nil {
 			return err
 		}
@@ -192,7 +190,7 @@ func (n *streamJoin[K, A, B, R]) single(r Record[K, A]) error {
 func (n *streamJoin[K, A, B, R]) wait(r Record[K, A], key []byte) error {
 	n.clock.first = min(n.clock.first, r.Time)
 	n.lonely = appendLonely(n.lonely[:0], r.Time, !n.reversed, key)
-	there, err := n.alone.Peek(n.lonely)
+	there, err := n.alone.Get(n.lonely)
 	if err != nil {
 		return err
 	}
@@ -217,57 +215,40 @@ func (n *streamJoin[K, A, B, R]) settle(r Record[K, A]) error {
 		return nil
 	}
 	n.clock.next = now + n.task.EmitInterval()
-	if err := n.findClosed(); err != nil {
+	closed, err := n.closed()
+	if err != nil {
 		return err
 	}
-	for _, c := range n.closed {
-		key, values := n.bytes[c.key:c.values], n.bytes[c.values:c.end]
-		if err := n.settleKey(r, key, values); err != nil {
-			return err
+	for _, e := range closed {
+		values, err := lists.Decode(e.Value.Bytes)
+		if err != nil {
+			return fmt.Errorf("store %q: %w", n.Alone, err)
 		}
-		if err := n.alone.Put(key, store.Value{Timestamp: r.Time}, nil); err != nil {
+		for _, v := range values {
+			if err := n.lone(r, e.Key, v); err != nil {
+				return err
+			}
+		}
+		if err := n.alone.Put(e.Key, store.Value{Timestamp: r.Time}, nil); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// settleKey joins the records of one key and time with nothing: a list of values that have their lengths in front.
-func (n *streamJoin[K, A, B, R]) settleKey(r Record[K, A], key, values []byte) error {
-	list := values
-	for list = list[min(listPrefix, len(list)):]; len(list) >= 4; {
-		size := binary.BigEndian.Uint32(list)
-		if list = list[4:]; uint64(size) > uint64(len(list)) {
-			break
-		}
-		if err := n.lone(r, key, list[:size:size]); err != nil {
-			return err
-		}
-		list = list[size:]
-	}
-	if len(list) > 0 || len(values) < listPrefix {
-		return fmt.Errorf("store %q: %d bytes are not a list of values", n.Alone, len(values))
-	}
-	return nil
-}
+// lists is the serde of the values of one key and time.
+var lists = serde.List(serde.Bytes)
 
-// listPrefix is what a list has in front, see serde.List: how it is encoded, and the number of values.
-const listPrefix = 5
-
-// closedKey is where key and values of records are that have waited long enough, in streamJoin.bytes.
-type closedKey struct{ key, values, end int }
-
-// findClosed finds what has waited long enough, in the order of time. It stops at the first of each side that has not.
-func (n *streamJoin[K, A, B, R]) findClosed() error {
+// closed returns what has waited long enough, in the order of time. It stops at the first of each side that has not.
+func (n *streamJoin[K, A, B, R]) closed() (found []store.Entry, err error) {
 	openA, openB := false, false
-	n.closed, n.bytes = n.closed[:0], nil // decoded values may keep the bytes
 	n.clock.first = math.MaxInt64
 	for e, err := range n.alone.Range(nil, nil) {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if len(e.Key) < lonelyPrefix || len(e.Value.Bytes) == 0 {
-			return fmt.Errorf("store %q: a key of %d bytes with a value of %d is not one of a join", n.Alone, len(e.Key), len(e.Value.Bytes))
+			return nil, fmt.Errorf("store %q: a key of %d bytes with a value of %d is not one of a join", n.Alone, len(e.Key), len(e.Value.Bytes))
 		}
 		time := int64(binary.BigEndian.Uint64(e.Key))
 		n.clock.first = time
@@ -283,11 +264,9 @@ func (n *streamJoin[K, A, B, R]) findClosed() error {
 			*open = true
 			continue
 		}
-		at := len(n.bytes)
-		n.bytes = append(append(n.bytes, e.Key...), e.Value.Bytes...)
-		n.closed = append(n.closed, closedKey{at, at + len(e.Key), len(n.bytes)})
+		found = append(found, store.Entry{Key: append([]byte{}, e.Key...), Value: store.Value{Bytes: append([]byte{}, e.Value.Bytes...)}})
 	}
-	return nil
+	return found, nil
 }
 
 // lone joins a record of either side with nothing.

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"fmt"
 	"math"
 
@@ -41,20 +40,6 @@ type codec[K, V any] struct {
 	keyBytes []byte
 	bytes    []byte
 	origin   topology.Record
-
-	lastBytes []byte // a key that was decoded, and what came of it
-	last      K
-}
-
-// decodeKey decodes a key. What is flushed is often several windows of one key, one after another.
-func (c *codec[K, V]) decodeKey(b []byte) (k K, err error) {
-	if len(b) > 0 && bytes.Equal(b, c.lastBytes) {
-		return c.last, nil
-	}
-	if k, err = c.key.Decode(b); err == nil {
-		c.last, c.lastBytes = k, append(c.lastBytes[:0], b...)
-	}
-	return k, err
 }
 
 func (c *codec[K, V]) encodeKey(k K) ([]byte, error) {

@@ -42,7 +42,7 @@ func openResults[K, V, A any](task topology.Context, name string, children []any
 
 func (n *windowResults[K, V, A]) decodeKey(b []byte) (w serde.Windowed[K], err error) {
 	key, start := store.SplitWindowKey(b)
-	w.Key, err = n.store.decodeKey(key)
+	w.Key, err = n.Key.Decode(key)
 	w.Window = serde.Window{Start: start, End: n.end(start)}
 	return w, err
 }

@@ -23,11 +23,7 @@ func (s *Store) Get(key []byte) (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	room := len(v.Bytes)
-	if v.Bytes == nil {
-		room = s.room // it is written next, mostly
-	}
-	e := s.newEntry(key, room)
+	e := s.newEntry(key, len(v.Bytes))
 	e.set(v)
 	s.place(e)
 	if err := s.evict(); err != nil {
@@ -37,16 +33,6 @@ func (s *Store) Get(key []byte) (Value, error) {
 		return Value{}, nil
 	}
 	return e.value(), nil
-}
-
-// Peek is Get for a key that is not expected to be asked for again: nothing is kept for that.
-func (s *Store) Peek(key []byte) (Value, error) {
-	if s.find(key) != nil {
-		return s.Get(key)
-	}
-	s.refresh()
-	s.counts.now.Gets++
-	return s.loadUnless(key, s.tooOld)
 }
 
 // find returns the entry of a key, or nil. What is written is mostly what was read just before.
@@ -65,7 +51,7 @@ func (s *Store) find(key []byte) *entry {
 func (s *Store) load(key []byte) (Value, error) { return s.loadUnless(key, s.hides) }
 
 func (s *Store) loadUnless(key []byte, hidden func(key []byte) bool) (v Value, err error) {
-	if s.filter.absent(s.segment(key), s.filterHash(key)) {
+	if s.filter.absent(s.segment(key), key) {
 		return Value{}, nil
 	}
 	s.key = s.engineKey(s.key[:0], key)
@@ -85,7 +71,6 @@ func (s *Store) Put(key []byte, v Value, origin *topology.Record) error {
 		return fmt.Errorf("store %q is global: it is written by the processor that keeps it, and read by all others", s.Config.Spec.Name)
 	}
 	s.counts.now.Puts++
-	s.room = min(len(v.Bytes), slabItem/2)
 	e := s.find(key)
 	if !s.cached {
 		return s.write(e, key, v, origin)
@@ -316,7 +301,8 @@ func (s *Store) older(key []byte, h *held, deleted bool) (Value, error) {
 
 // newEntry adds an entry without a value to the map, with room for so many bytes.
 func (s *Store) newEntry(key []byte, room int) *entry {
-	e := s.pool.make(key, room)
+	b := append(make([]byte, 0, len(key)+room), key...) // key and value, as long as it has no more bytes
+	e := &entry{key: unsafeString(b), buf: b[len(key):], null: true}
 	s.entries[e.key] = e
 	s.last = e
 	return e
@@ -389,7 +375,6 @@ func (s *Store) remove(e *entry) {
 	if s.last == e {
 		s.last = nil
 	}
-	s.pool.remove(e)
 }
 
 // forget empties the map.
@@ -401,7 +386,7 @@ func (s *Store) forget() {
 		s.displace(e)
 		e.pending = false
 	}
-	s.entries, s.overlay, s.order, s.last, s.pool = map[string]*entry{}, nil, nil, nil, entryPool{}
+	s.entries, s.overlay, s.order, s.last = map[string]*entry{}, nil, nil, nil
 }
 
 // evict takes entries that are as in the engine out of the map while there are too many of them, those first that were

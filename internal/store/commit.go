@@ -54,7 +54,6 @@ func (s *Store) Commit(position int64) error {
 	}
 	clear(s.overlay)
 	s.overlay = s.overlay[:0]
-	s.pool.committed(len(s.entries))
 	if position >= 0 {
 		s.next = position
 	}

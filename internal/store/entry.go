@@ -105,7 +105,7 @@ func (e *entry) set(v Value) {
 
 // hold makes the entry dirty. known says that its value is that below the cache, which is kept.
 func (e *entry) hold(known bool) {
-	h := newHeld()
+	h := spare.Get().(*held)
 	if h.known = known; known {
 		h.below = e.value()
 		e.buf, h.buf = h.buf[:0], e.buf
@@ -126,19 +126,7 @@ func (h *held) origin() topology.Record {
 }
 
 // spare are helds that are not in use.
-var spare sync.Pool
-
-// newHeld returns one that is not in use. They are made several at a time.
-func newHeld() *held {
-	if h, ok := spare.Get().(*held); ok {
-		return h
-	}
-	helds := make([]held, 8)
-	for i := range helds[1:] {
-		spare.Put(&helds[i+1])
-	}
-	return &helds[0]
-}
+var spare = sync.Pool{New: func() any { return &held{} }}
 
 // release gives a held back. Its headers went on with the record.
 func (h *held) release() {

@@ -46,14 +46,11 @@ func (s *Store) RangeBackward(lo, hi []byte) iter.Seq2[Entry, error] {
 
 // rangeBounds returns bounds in the engine.
 func rangeBounds(lo, hi []byte) (l, h []byte) {
-	b := append(append(make([]byte, 0, len(lo)+len(hi)+2), dataPrefix), lo...)
-	n := len(b)
-	if hi == nil {
-		b = append(b, dataPrefix+1)
-	} else {
-		b = append(append(b, dataPrefix), hi...)
+	l, h = append([]byte{dataPrefix}, lo...), []byte{dataPrefix + 1}
+	if hi != nil {
+		h = append([]byte{dataPrefix}, hi...)
 	}
-	return b[:n:n], b[n:]
+	return l, h
 }
 
 // merge gives the entries of a scan of the engine and the changed ones, which have precedence, both in the order of
@@ -70,7 +67,7 @@ func merge(
 		key := p.key[1:]
 		c := -1
 		for len(changed) > 0 {
-			if c = compare(changed[0].key, unsafeString(key)); c >= 0 {
+			if c = compare(changed[0].key, string(key)); c >= 0 {
 				break
 			}
 			if !give(yield, changed[0]) {
@@ -94,5 +91,5 @@ func merge(
 }
 
 func give(yield func(Entry, error) bool, e *entry) bool {
-	return e.null || yield(Entry{e.keyBytes(), e.value()}, nil)
+	return e.null || yield(Entry{[]byte(e.key), e.value()}, nil)
 }

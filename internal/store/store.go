@@ -56,8 +56,6 @@ type Store struct {
 	cached    bool
 	reads     bool // it is a reader of another
 	entries   map[string]*entry
-	pool      entryPool
-	room      int        // bytes of the value that was put last
 	last      *entry     // that was found last
 	dirty     list       // in the record cache, in the order of their last change
 	puts      uint64     // changes that went into the record cache

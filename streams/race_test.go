@@ -1,5 +1,0 @@
-//go:build race
-
-package streams_test
-
-const raceDetector = true
