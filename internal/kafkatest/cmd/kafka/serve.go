@@ -96,7 +96,7 @@ func serve(ctx context.Context, dir string, opts []kafkatest.Option) (err error)
 		}
 		order, _ := bufio.NewReader(conn).ReadString('\n')
 		if order == "stop\n" {
-			return errors.Join(cluster.Stop(), os.Remove(errorsName), conn.Close())
+			return errors.Join(cluster.Stop(), os.Remove(errorsName), orders.Close(), conn.Close()) // the socket is gone before who asked hears of it
 		}
 		fmt.Fprintln(conn, cluster.Bootstrap())
 		conn.Close()
