@@ -20,11 +20,16 @@ help: ## list the targets
 demo: ## see it work, on a broker inside the program
 	go run ./examples/flights/demo
 
+# In the simulation only the client's mutexes that this tag chooses let virtual time pass while somebody waits for them.
+SIM = -tags synctests ./internal/sim
+
 test: ## run the unit tests, which need nothing but Go
 	go test ./...
+	go test $(SIM)
 
 test-race: ## run the unit tests under the race detector, which needs a C compiler
 	go test -race ./...
+	go test -race $(SIM)
 
 test-kafka: ## run the integration tests on Apache Kafka, which needs a JDK of 17 and Maven
 	$(KAFKA) run -- go test -tags kafka -count 1 -p 1 -timeout 20m $(KAFKA_PACKAGES)
@@ -36,7 +41,7 @@ lint: ## check the form: gofmt, go vet, golangci-lint
 	@unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .); \
 		if [ -n "$$unformatted" ]; then echo "not as gofmt wants it (go fmt ./... sets it right):" $$unformatted; exit 1; fi
 	go vet ./...
-	go vet -tags kafka ./...
+	go vet -tags kafka,synctests ./...
 	$(GOLANGCI_LINT) run ./...
 
 oracle: ## make the expected results again with Java Kafka Streams, which needs Java 17 and Maven
@@ -59,4 +64,4 @@ fuzz: ## fuzz every decoder for FUZZTIME (1m)
 		go test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || exit 1; done
 
 sim: ## simulate SEEDS (1000) seeds after FIRST (0): whole instances, virtual time, faults by lot
-	go test ./internal/sim -run TestSeeds -timeout 0 -count 1 -sim.seeds=$(SEEDS) -sim.first=$(FIRST)
+	go test $(SIM) -run TestSeeds -timeout 0 -count 1 -sim.seeds=$(SEEDS) -sim.first=$(FIRST)

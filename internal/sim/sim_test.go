@@ -1,3 +1,5 @@
+//go:build synctests
+
 package sim
 
 import (
@@ -114,6 +116,6 @@ func runSeed(t *testing.T, seed uint64) (res *Result) {
 		t.Error(err)
 	}
 	t.Logf("what was done:\n%s", res.Faults)
-	t.Logf("seed %d: %s\nto run it again: go test ./internal/sim -run TestSeeds -sim.seed=%d -sim.v", seed, res.Plan, seed)
+	t.Logf("seed %d: %s\nto run it again: go test -tags synctests ./internal/sim -run TestSeeds -sim.seed=%d -sim.v", seed, res.Plan, seed)
 	return res
 }
