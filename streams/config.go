@@ -139,8 +139,8 @@ func TaskTimeout(d time.Duration) AppOption { return func(c *appConfig) { c.task
 
 // CommitInterval sets how often the work that was done is committed. What was done since is done again after a crash,
 // and stores that hold changes back (see [Cached]) forward them at a commit. Default 30 s, and 100 ms with
-// [ExactlyOnce], which grows while the process is behind: to the time that it needs to catch up, or ten times what a commit
-// takes, and 2 s at most. An interval that is set stays as it is. More than 0. (Java: commit.interval.ms)
+// [ExactlyOnce], which grows while the process is behind: to the time that it needs to catch up, or twenty times what a commit
+// takes, and 3 s at most. An interval that is set stays as it is. More than 0. (Java: commit.interval.ms)
 func CommitInterval(d time.Duration) AppOption { return func(c *appConfig) { c.commitInterval = d } }
 
 // MaxTaskIdle sets how long a task that reads several topics waits for records of one that has none, so that records are
@@ -288,7 +288,7 @@ func (c *appConfig) fill() {
 	if c.commitInterval == unset {
 		c.commitInterval = 30 * time.Second
 		if c.exactlyOnce {
-			c.commitInterval, c.catchUpInterval = 100*time.Millisecond, 2*time.Second
+			c.commitInterval, c.catchUpInterval = 100*time.Millisecond, 3*time.Second
 		}
 	}
 }

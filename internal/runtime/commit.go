@@ -27,7 +27,7 @@ func (w *worker) commitDue(now time.Time) bool {
 
 // interval is how long to wait between two commits. A worker that is behind may commit less often: what it does is late
 // anyway, and a commit costs the most where many changes of a key could have been one. So a record waits for its commit
-// no longer than the worker needs to catch up, at its present rate, or than keeps commits to a tenth of the time; and
+// no longer than the worker needs to catch up, at its present rate, or than keeps commits to a twentieth of the time; and
 // never longer than the longest interval.
 func (w *worker) interval(now time.Time) time.Duration {
 	base, longest := w.i.cfg.CommitInterval, w.i.cfg.CatchUpInterval
@@ -45,7 +45,7 @@ func (w *worker) interval(now time.Time) time.Duration {
 		return base
 	}
 	catchUp := time.Duration(float64(behind) / float64(max(w.processed, 1)) * float64(since))
-	return min(max(base, catchUp, 10*w.commitTook), longest)
+	return min(max(base, catchUp, 20*w.commitTook), longest)
 }
 
 // commit makes what the tasks did last, in this order, so that nothing that was read is forgotten before what came of
