@@ -35,15 +35,17 @@ func (s *Store) PutSession(key []byte, start, end int64, v Value, origin *topolo
 }
 
 // RemoveSession removes a session, logged at the time of the record in process. Unlike putting nothing, what is expired
-// already is not counted as dropped.
+// already is not counted as dropped. In memory it does not advance the store's stream time (InMemorySessionStore.remove).
 func (s *Store) RemoveSession(key []byte, start, end int64, time int64, origin *topology.Record) error {
 	if s.cached {
 		return s.PutSession(key, start, end, Value{Timestamp: time}, origin)
 	}
-	expired := s.Expired
+	expired, observed := s.Expired, s.observed
 	s.Expired = nil
 	err := s.PutSession(key, start, end, Value{Timestamp: time}, origin)
-	s.Expired = expired
+	if s.Expired = expired; !s.onDisk {
+		s.observed = observed
+	}
 	return err
 }
 
