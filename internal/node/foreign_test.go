@@ -43,6 +43,20 @@ func FuzzResponse(f *testing.F) {
 	})
 }
 
+func FuzzLonely(f *testing.F) {
+	f.Add([]byte("short"))
+	f.Add(appendLonely(nil, 1_700_000_000_000, true, []byte("key")))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		time, first, key, ok := splitLonely(b)
+		if ok != (len(b) >= lonelyPrefix) {
+			t.Fatalf("%x: %v", b, ok)
+		}
+		if back := appendLonely(nil, time, first, key); ok && b[lonelyPrefix-1] <= 1 && !bytes.Equal(back, b) {
+			t.Errorf("%x becomes %x", b, back)
+		}
+	})
+}
+
 // A range ends behind all keys that begin with a prefix.
 func TestAfterPrefix(t *testing.T) {
 	for prefix, want := range map[string]string{"a": "b", "a\xff": "b", "\x00\x00": "\x00\x01"} {

@@ -247,15 +247,15 @@ func (n *streamJoin[K, A, B, R]) closed() (found []store.Entry, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(e.Key) < lonelyPrefix || len(e.Value.Bytes) == 0 {
+		time, first, _, ok := splitLonely(e.Key)
+		if !ok || len(e.Value.Bytes) == 0 {
 			return nil, fmt.Errorf("store %q: a key of %d bytes with a value of %d is not one of a join", n.Alone, len(e.Key), len(e.Value.Bytes))
 		}
-		time := int64(binary.BigEndian.Uint64(e.Key))
 		n.clock.first = time
 		if openA && openB {
 			break
 		}
-		ours := e.Key[8] == sideByte(!n.reversed)
+		ours := first == !n.reversed
 		span, open := n.Before, &openB
 		if ours {
 			span, open = n.After, &openA
@@ -273,11 +273,12 @@ func (n *streamJoin[K, A, B, R]) closed() (found []store.Entry, err error) {
 func (n *streamJoin[K, A, B, R]) lone(r Record[K, A], key, value []byte) (err error) {
 	var a A
 	var b B
-	out := Record[K, R]{Time: int64(binary.BigEndian.Uint64(key)), Headers: r.Headers}
-	if out.Key, err = n.Key.Decode(key[lonelyPrefix:]); err != nil {
+	time, first, key, _ := splitLonely(key)
+	out := Record[K, R]{Time: time, Headers: r.Headers}
+	if out.Key, err = n.Key.Decode(key); err != nil {
 		return fmt.Errorf("store %q: decoding a key: %w", n.Alone, err)
 	}
-	ours := key[8] == sideByte(!n.reversed)
+	ours := first == !n.reversed
 	if len(value) == 0 {
 		err = fmt.Errorf("it is empty")
 	} else if ours {
@@ -302,6 +303,14 @@ const lonelyPrefix = 9
 func appendLonely(dst []byte, time int64, first bool, key []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(time))
 	return append(append(dst, sideByte(first)), key...)
+}
+
+// splitLonely is the opposite of appendLonely; ok is false for a key that is too short.
+func splitLonely(b []byte) (time int64, first bool, key []byte, ok bool) {
+	if len(b) < lonelyPrefix {
+		return 0, false, nil, false
+	}
+	return int64(binary.BigEndian.Uint64(b)), b[lonelyPrefix-1] == sideByte(true), b[lonelyPrefix:], true
 }
 
 func sideByte(first bool) byte {

@@ -743,6 +743,21 @@ func FuzzSplitWindowKey(f *testing.F) {
 	})
 }
 
+func FuzzSplitSessionKey(f *testing.F) {
+	f.Add([]byte(nil))
+	f.Add(appendSessionKey(nil, []byte("key"), 1_700_000_000_000, 1_700_000_000_001))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		key, start, end := SplitSessionKey(b)
+		if len(b) < sessionSuffix {
+			if !bytes.Equal(key, b) || start != 0 || end != 0 {
+				t.Fatal("a short key is changed")
+			}
+		} else if again := appendSessionKey(nil, key, start, end); !bytes.Equal(again, b) {
+			t.Fatalf("%x becomes %x", b, again)
+		}
+	})
+}
+
 // A key of the changelog comes back from the engine's; any bytes in either place do not panic.
 func FuzzEngineKey(f *testing.F) {
 	f.Add(appendWindowKey(nil, []byte("key"), 1_700_000_000_000), true, true)
