@@ -52,6 +52,10 @@ func FuzzJSON(f *testing.F) {
 		C map[string]int
 	}](), false, `{"A":"<x>","B":[1.5],"C":{"k":1}}`, "null")
 }
+func FuzzKeepHeaders(f *testing.F) {
+	fuzz(f, serde.KeepHeaders(serde.String), false, string(serde.AppendKept(nil, []serde.Header{{Key: "h", Value: []byte("1")}, {Key: "h"}, {}}, 7, []byte("v"))),
+		"\x00\x00\x00\x00\x00\x00\x00\x00\x01v", "\x02\x00\x00\x00\x00\x00\x00\x00\x00\x01")
+}
 func FuzzOptional(f *testing.F) { fuzz(f, serde.Optional(serde.Int64), true) }
 func FuzzTimeWindowed(f *testing.F) {
 	fuzz(f, serde.TimeWindowed(serde.String, time.Second), true, "k\x7f\xff\xff\xff\xff\xff\xff\xff")

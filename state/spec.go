@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/millrace/millrace/serde"
 )
 
 // Kind says what shape of keys a store has.
@@ -58,6 +60,10 @@ type Spec struct {
 	// of the value (KIP-258).
 	Timestamped bool
 
+	// Headers stores keep headers and a timestamp with each value, as [serde.AppendKept] puts them together. In the changelog they
+	// are those of the record (KIP-1271).
+	Headers bool
+
 	// Logged stores write each change to a changelog topic and are restored from it. LogConfig holds topic configs
 	// beside and above the defaults of the store's kind.
 	Logged    bool
@@ -77,6 +83,10 @@ type Spec struct {
 	// Cached stores hold changes back until the cache is flushed (at commit, or when it is full), and log and forward
 	// only the last change of each key.
 	Cached bool
+
+	// MaxEntries, where not 0, is how many keys a key-value store in memory has at most: it forgets what was used least
+	// recently.
+	MaxEntries int
 
 	// Window, session and versioned stores only. WindowSize is the span of a window; Retention how long a window is kept behind the
 	// store's stream time, at least the size, or the gap of sessions, plus the grace period; of versioned stores it is how
@@ -130,4 +140,31 @@ func (s *Spec) ChangelogConfig(additionalRetention time.Duration) map[string]str
 		c[k] = v
 	}
 	return c
+}
+
+// Reading returns the serde with which the values of a store are read: of one that keeps headers, with or without them.
+func Reading[V any](s *Spec, value serde.Serde[V]) (serde.Serde[V], error) {
+	switch keeps := serde.KeepsHeaders(value); {
+	case keeps && !s.Headers:
+		return nil, fmt.Errorf("store %q keeps no headers; read it with the serde of its plain values", s.Name)
+	case s.Headers && !keeps:
+		return serde.WithoutHeaders(value), nil
+	}
+	return value, nil
+}
+
+// A Version is a value that a key of a versioned store had from a time on, until before another; Until is the zero time
+// where it is the latest.
+type Version[V any] struct {
+	Value       V
+	From, Until time.Time
+}
+
+// VersionOf makes a version of times in milliseconds; that of math.MaxInt64 is no end.
+func VersionOf[V any](v V, from, end int64) Version[V] {
+	made := Version[V]{Value: v, From: time.UnixMilli(from)}
+	if end < math.MaxInt64 {
+		made.Until = time.UnixMilli(end)
+	}
+	return made
 }

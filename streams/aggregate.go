@@ -11,7 +11,7 @@ import (
 
 const (
 	aggregateOptions = nameOption | nodeNameOption | storeOption | keyOption | valueOption
-	tableOptions     = aggregateOptions | versionedOption // of tables without windows
+	tableOptions     = aggregateOptions | versionedOption | maxEntriesOption // of tables without windows
 )
 
 // Count counts the records of each key, from 1. A record with a null key or value is dropped, counted. Each count has

@@ -151,6 +151,9 @@ func caller() string {
 
 // serdeFor returns given, or the serde of a primitive type, or reports that there is none.
 func serdeFor[T any](b *Builder, given serde.Serde[T], what, option string) serde.Serde[T] {
+	if serde.KeepsHeaders(given) {
+		b.fail("serde.KeepHeaders is for the values of stores of the program; here the %s is that of a topic or of a table, and needs a plain serde", what)
+	}
 	if given != nil {
 		return given
 	}

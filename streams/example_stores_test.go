@@ -8,6 +8,7 @@ import (
 	"github.com/millrace/millrace/serde"
 	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/streams"
+	"github.com/millrace/millrace/topology"
 )
 
 // step is a processor of two functions.
@@ -121,7 +122,14 @@ func ExampleVersionedValues() {
 				fmt.Println("now there is one:", ok)
 				v, from, ok, err4 := values.GetAt("tea", at(15))
 				fmt.Println("there was:", v, from.Unix(), ok)
-				return errors.Join(err, err2, err3, err4)
+				_, _, err5 := values.Put("tea", 5, at(30))
+				for v := range values.Versions("tea", at(0), at(60)) {
+					fmt.Println("from", v.From.Unix(), "on", v.Value, v.Until.IsZero())
+				}
+				for v := range values.VersionsBackward("tea", at(0), at(15)) {
+					fmt.Println("until", v.Until.Unix(), "it was", v.Value)
+				}
+				return errors.Join(err, err2, err3, err4, err5)
 			},
 		}).make, streams.Uses(store))
 	})
@@ -130,6 +138,64 @@ func ExampleVersionedValues() {
 	// it was 3 true
 	// now there is one: false
 	// there was: 3 10 true
+	// from 10 on 3 false
+	// from 30 on 5 true
+	// until 20 it was 3
+}
+
+// A store that keeps headers and a timestamp with each value.
+func ExampleKept() {
+	d := run(func(b *streams.Builder) {
+		store := b.KeyValueStore("s", serde.String, serde.KeepHeaders(serde.String))
+		var values *streams.KeyValues[string, streams.Kept[string]]
+		b.Stream("in", serde.String, serde.String).Process((&step{
+			func(c *streams.Context[string, string]) (err error) { values, err = store.Open(c); return err },
+			func(r streams.Record[string, string]) error {
+				before, ok, err := values.Get(r.Key)
+				if ok {
+					fmt.Println(before.Value, before.Time.UnixMilli(), string(before.Headers[0].Value))
+				}
+				return errors.Join(err, values.Put(r.Key, streams.Kept[string]{Value: r.Value, Headers: r.Headers}))
+			},
+		}).make, streams.Uses(store))
+	})
+	for i, value := range []string{"first", "second"} {
+		err := d.Pipe(topology.Record{
+			Topic: "in", Key: []byte("k"), Value: []byte(value), Timestamp: int64(i + 1),
+			Headers: []streams.Header{{Key: "trace", Value: []byte("t" + fmt.Sprint(i))}},
+		})
+		if err != nil {
+			panic(err)
+		}
+	}
+	// Output:
+	// first 1 t0
+}
+
+// A store that forgets what was used least recently.
+func ExampleMaxEntries() {
+	d := run(func(b *streams.Builder) {
+		seen := b.KeyValueStore("seen", serde.String, serde.Bool, streams.MaxEntries(2))
+		var values *streams.KeyValues[string, bool]
+		b.Stream("in", serde.String, serde.String).Process((&step{
+			func(c *streams.Context[string, string]) (err error) { values, err = seen.Open(c); return err },
+			func(r streams.Record[string, string]) error {
+				_, again, err := values.PutIfAbsent(r.Key, true)
+				fmt.Println(r.Key, again)
+				return err
+			},
+		}).make, streams.Uses(seen))
+	})
+	in := d.Input("in", serde.String, serde.String)
+	for _, key := range []string{"ann", "bob", "ann", "eve", "bob"} {
+		in.Send(key, "")
+	}
+	// Output:
+	// ann false
+	// bob false
+	// ann true
+	// eve false
+	// bob false
 }
 
 // What a processor has of its task, and how it chooses among the steps behind it.

@@ -20,11 +20,11 @@ type GlobalTable[K, V any] struct {
 // The topic serves as changelog: it should be compacted. What a process has of it is kept in its state directory, so that
 // a restart reads what is new. Under exactly-once committed records only are read.
 //
-// Options: As names the store; Named names the nodes; InMemory and OnDisk say where it is kept; the other options of
-// stores have nothing to act on. Java: StreamsBuilder.globalTable; timestamp extractors have no effect there either. Names:
+// Options: As names the store; Named names the nodes; InMemory, OnDisk and MaxEntries say where it is kept; the other
+// options of stores have nothing to act on. Java: StreamsBuilder.globalTable; timestamp extractors have no effect there either. Names:
 // <topic>-STATE-STORE-n, KSTREAM-SOURCE-n, KTABLE-SOURCE-n.
 func (b *Builder) GlobalTable[K, V any](topic string, key serde.Serde[K], value serde.Serde[V], opts ...Option) *GlobalTable[K, V] {
-	o := b.options("GlobalTable", opts, nameOption|nodeNameOption|storeOption)
+	o := b.options("GlobalTable", opts, nameOption|nodeNameOption|storeOption|maxEntriesOption)
 	b.checkTopics("GlobalTable", []string{topic})
 	store := o.name
 	if store == "" {

@@ -82,6 +82,46 @@ func TestBuildSaysWhatIsMissing(t *testing.T) {
 		"ReadOnlyStore's store": {func(b *streams.Builder, _ stream, _ table) { b.ReadOnlyStore(nil, "g", str, str, none) }, []string{"ReadOnlyStore"}},
 		"an engine":             {func(_ *streams.Builder, s stream, _ table) { s.GroupByKey().Count(streams.InEngine(nil)) }, []string{"InEngine"}},
 		"a store to use":        {func(_ *streams.Builder, s stream, _ table) { s.Process(processor(&acts{}), streams.Uses(nil)) }, []string{"Uses"}},
+		"a store that is nil": {func(_ *streams.Builder, s stream, _ table) {
+			s.Process(processor(&acts{}), streams.Uses((*streams.KeyValueStore[text, text])(nil), new(streams.WindowStore[text, text])))
+		}, []string{"Process: Uses takes stores of the same Builder"}},
+		"a global table that is nil": {func(_ *streams.Builder, s stream, _ table) {
+			s.Process(processor(&acts{}), streams.Uses((*streams.GlobalTable[text, text])(nil), new(streams.GlobalTable[text, text])))
+		}, []string{"Process: Uses takes stores of the same Builder"}},
+		"GlobalStore of nil": {func(b *streams.Builder, _ stream, _ table) {
+			b.GlobalStore((*streams.KeyValueStore[text, text])(nil), "g", str, str, none)
+		}, []string{"GlobalStore takes a store of the same Builder"}},
+		"a store of no entries": {func(b *streams.Builder, _ stream, _ table) {
+			b.KeyValueStore("s", str, str, streams.MaxEntries(0))
+		}, []string{`store "s" keeps 0 entries`, "1 or more"}},
+		"a table of no entries": {func(_ *streams.Builder, s stream, _ table) {
+			s.GroupByKey().Count(streams.As("s"), streams.MaxEntries(-1))
+		}, []string{`Count: store "s" keeps -1 entries`, "1 or more"}},
+		"a table that forgets, without a name": {func(_ *streams.Builder, _ stream, t table) {
+			t.MapValues(func(v text) text { return v }, streams.MaxEntries(3))
+		}, []string{"MapValues", "streams.As"}},
+		"a store that forgets, on disk": {func(b *streams.Builder, _ stream, _ table) {
+			b.KeyValueStore("s", str, str, streams.MaxEntries(3), streams.OnDisk())
+		}, []string{`KeyValueStore: store "s"`, "leave OnDisk or InEngine away"}},
+		"a table that forgets, with its history": {func(b *streams.Builder, _ stream, _ table) {
+			b.Table("t", str, str, streams.As("s"), streams.MaxEntries(3), streams.Versioned(0))
+		}, []string{`Table: store "s"`, "leave MaxEntries or Versioned away"}},
+		"a versioned store with headers": {func(b *streams.Builder, _ stream, _ table) {
+			b.VersionedStore("s", time.Hour, str, serde.KeepHeaders(str))
+		}, []string{`VersionedStore: store "s" cannot keep headers`, "plain serde"}},
+		"a topic with headers in its values": {func(b *streams.Builder, _ stream, _ table) {
+			b.Stream("t", str, serde.KeepHeaders(str))
+		}, []string{"serde.KeepHeaders is for the values of stores of the program"}},
+		"a table with headers in its values": {func(_ *streams.Builder, s stream, _ table) {
+			s.GroupByKey().Aggregate(func() streams.Kept[text] { return streams.Kept[text]{} },
+				func(_, _ text, k streams.Kept[text]) streams.Kept[text] { return k }, streams.WithValue(serde.KeepHeaders(str)))
+		}, []string{"serde.KeepHeaders is for the values of stores of the program"}},
+		"windows that forget": {func(_ *streams.Builder, s stream, _ table) {
+			s.GroupByKey().WindowedBy(streams.Tumbling(time.Second)).Count(streams.As("s"), streams.MaxEntries(3))
+		}, []string{"Count does not take MaxEntries"}},
+		"a window store that forgets": {func(b *streams.Builder, _ stream, _ table) {
+			b.WindowStore("w", time.Minute, time.Hour, str, str, streams.MaxEntries(3))
+		}, []string{"WindowStore does not take MaxEntries"}},
 		"a store of another program": {func(_ *streams.Builder, s stream, _ table) {
 			s.Process(processor(&acts{}), streams.Uses(elsewhere().KeyValueStore("s", str, str)))
 		}, []string{"same Builder"}},

@@ -35,13 +35,14 @@ const (
 	graceOption
 	resetOption
 	partitionerOption
+	maxEntriesOption
 )
 
 var optionNames = map[optionKind]string{
 	nameOption: "As", nodeNameOption: "Named", storeOption: "a store option", retentionOption: "Retention",
 	partitionsOption: "Partitions", keyOption: "WithKey", valueOption: "WithValue", otherOption: "WithOther", timeOption: "a timestamp option",
 	usesOption: "Uses", timestampedOption: "Timestamped", versionedOption: "Versioned", graceOption: "Grace", resetOption: "From",
-	partitionerOption: "Partitioner",
+	partitionerOption: "Partitioner", maxEntriesOption: "MaxEntries",
 }
 
 // settings are what the options of one call say.
@@ -51,6 +52,8 @@ type settings struct {
 	store       bool // an option of stores is given: Java's Materialized
 	engine      state.EngineKind
 	open        state.OpenEngine
+	onDisk      bool // asked for
+	maxEntries  *int
 	noEngine    bool // asked for, but nil
 	unlogged    bool
 	uncached    bool
@@ -91,6 +94,9 @@ func (b *Builder) options(verb string, opts []Option, takes optionKind) *setting
 	if h := s.history; h != nil && (*h < 0 || *h%time.Millisecond != 0) {
 		b.fail("%s: the history of store %q is kept for %v; it can be 0 or more whole milliseconds", verb, s.name, *h)
 	}
+	if takes&nameOption != 0 {
+		b.checkMaxEntries(verb, s.name, s)
+	}
 	if s.noEngine {
 		b.fail("%s: InEngine is given no function that opens an engine", verb)
 	}
@@ -98,13 +104,28 @@ func (b *Builder) options(verb string, opts []Option, takes optionKind) *setting
 		b.fail("%s: From is given no policy; Past takes a millisecond or more", verb)
 	}
 	for _, store := range s.stores {
-		if store == nil || store.stated().b != b {
+		if d, ok := b.of(store); !ok {
 			b.fail("%s: Uses takes stores of the same Builder", verb)
-		} else if name := store.stated().spec.Name; !slices.Contains(s.uses, name) {
+		} else if name := d.spec.Name; !slices.Contains(s.uses, name) {
 			s.uses = append(s.uses, name)
 		}
 	}
 	return s
+}
+
+// checkMaxEntries says what is wrong with a store that forgets.
+func (b *Builder) checkMaxEntries(verb, store string, s *settings) {
+	switch most := s.maxEntries; {
+	case most == nil:
+	case store == "":
+		b.fail("%s: a store that forgets needs a name; give it streams.As", verb)
+	case *most < 1:
+		b.fail("%s: store %q keeps %d entries; MaxEntries takes 1 or more", verb, store, *most)
+	case s.onDisk:
+		b.fail("%s: store %q is to forget and to be on disk; MaxEntries keeps it in memory, so leave OnDisk or InEngine away", verb, store)
+	case s.history != nil:
+		b.fail("%s: store %q is to forget and to keep its history; leave MaxEntries or Versioned away", verb, store)
+	}
 }
 
 // From says where a source begins with topics of which nothing is committed, or what is not there any more, whatever
@@ -127,18 +148,30 @@ func Named(name string) Option {
 
 // InMemory keeps a store in memory. It is restored in full after each restart.
 func InMemory() Option {
-	return Option{storeOption, func(s *settings) { s.store, s.engine, s.open = true, state.Memory, nil }}
+	return Option{storeOption, func(s *settings) { s.store, s.engine, s.open, s.onDisk = true, state.Memory, nil, false }}
 }
 
 // OnDisk keeps a store in the state directory, which is the default. A restart restores what is missing only.
 func OnDisk() Option {
-	return Option{storeOption, func(s *settings) { s.store, s.engine, s.open = true, state.Disk, nil }}
+	return Option{storeOption, func(s *settings) { s.store, s.engine, s.open, s.onDisk = true, state.Disk, nil, true }}
 }
 
 // InEngine keeps a store in the state directory in an engine of the program's choice: state/rocksdb has one, or one of your
 // own, which package state/enginetest can test. (Java: StoreSupplier)
 func InEngine(open state.OpenEngine) Option {
-	return Option{storeOption, func(s *settings) { s.store, s.engine, s.open, s.noEngine = true, state.Disk, open, open == nil }}
+	return Option{storeOption, func(s *settings) {
+		s.store, s.engine, s.open, s.onDisk, s.noEngine = true, state.Disk, open, true, open == nil
+	}}
+}
+
+// MaxEntries keeps a store in memory, and lets it forget: with a new key beyond n it removes the one that was used least
+// recently, in each partition by itself. A key is used when it is read by Get, also from outside, or written; ranges use
+// nothing. It is for tables without windows and key-value stores, which need a name (As). Where changes are held back (Cached),
+// what is held back counts when it is flushed. A [KeyValueStore] that is not Timestamped logs what it forgets as
+// deleted; tables do not: their changelog keeps all keys, and a restore takes the last ones. Nothing is sent on. Java:
+// Materialized.as(Stores.lruMap), and Stores.lruMap.
+func MaxEntries(n int) Option {
+	return Option{maxEntriesOption, func(s *settings) { s.store, s.maxEntries = true, &n }}
 }
 
 // Uncached lets a store log and forward each change, where by default only the last change of a key between two
@@ -237,6 +270,9 @@ func (s *settings) spec(name string, kind state.Kind) *state.Spec {
 	}
 	if s.history != nil {
 		spec.Kind, spec.Retention, spec.Cached = state.Versioned, *s.history, false
+	}
+	if s.maxEntries != nil {
+		spec.Engine, spec.Open, spec.MaxEntries = state.Memory, nil, *s.maxEntries
 	}
 	return spec
 }

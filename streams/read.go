@@ -214,7 +214,7 @@ func (r *reading) tasks() ([]topology.TaskID, error) {
 	return r.app.instance.Load().Readable(at.Tasks, r.copies), nil
 }
 
-// Row is a row of a store that is read from outside. Time is its timestamp, where the store keeps one.
+// Row is a row of a store that is read from outside. Time is its timestamp; the zero time where the store keeps none.
 type Row[K, V any] struct {
 	Key   K
 	Value V
@@ -282,7 +282,12 @@ func newReader[K, V any](a *App, name string, kind state.Kind, key serde.Serde[K
 	if key == nil || value == nil {
 		return r, fmt.Errorf("streams: reading store %q: a serde is missing", name)
 	}
-	r.reading, err = a.reading(name, kind, opts)
+	if r.reading, err = a.reading(name, kind, opts); err != nil {
+		return r, err
+	}
+	if r.value, err = state.Reading(a.cfg.topology.Store(name).Spec, value); err != nil {
+		err = fmt.Errorf("streams: %w", err)
+	}
 	return r, err
 }
 
@@ -346,11 +351,19 @@ func (r reader[K, V]) one(ctx context.Context, k K, get func(s *store.Store, key
 	if err != nil || v.Bytes == nil {
 		return row, false, err
 	}
-	row.Key, row.Time = k, time.UnixMilli(v.Timestamp)
+	row.Key, row.Time = k, r.time(v)
 	if row.Value, err = r.value.Decode(v.Bytes); err != nil {
 		return row, false, fmt.Errorf("streams: store %q: decoding the value: %w", r.name, err)
 	}
 	return row, true, nil
+}
+
+// time returns the timestamp of a value; of a store that keeps none there may be one in memory only.
+func (r reader[K, V]) time(v store.Value) time.Time {
+	if s := r.app.cfg.topology.Store(r.name); !s.Timestamped && !s.Headers && s.Kind != state.Versioned {
+		return time.Time{}
+	}
+	return time.UnixMilli(v.Timestamp)
 }
 
 // row decodes a row of a store by key.
@@ -361,6 +374,6 @@ func (r reader[K, V]) row(one raw) (row Row[K, V], err error) {
 	if row.Value, err = r.value.Decode(one.value.Bytes); err != nil {
 		return row, fmt.Errorf("streams: store %q: decoding a value: %w", r.name, err)
 	}
-	row.Time = time.UnixMilli(one.value.Timestamp)
+	row.Time = r.time(one.value)
 	return row, nil
 }

@@ -27,10 +27,7 @@ func (a *App) VersionedStore[K, V any](name string, key serde.Serde[K], value se
 }
 
 // A Version is a value that a key had from a time on, until before another; Until is the zero time where it is the latest.
-type Version[V any] struct {
-	Value       V
-	From, Until time.Time
-}
+type Version[V any] = state.Version[V]
 
 // Get returns the latest value of a key and when it began; ok is false where it has none, or was deleted. (Java:
 // VersionedKeyQuery)
@@ -82,14 +79,11 @@ func (r *VersionedReader[K, V]) versions(ctx context.Context, k K, from, to time
 			slices.Reverse(found)
 		}
 		for _, f := range found {
-			v := Version[V]{From: time.UnixMilli(f.Timestamp)}
-			if f.End < math.MaxInt64 {
-				v.Until = time.UnixMilli(f.End)
-			}
-			if v.Value, err = r.value.Decode(f.Bytes); err != nil {
+			v, err := r.value.Decode(f.Bytes)
+			if err != nil {
 				err = fmt.Errorf("streams: store %q: decoding a value: %w", r.name, err)
 			}
-			if !yield(v, err) || err != nil {
+			if !yield(state.VersionOf(v, f.Timestamp, f.End), err) || err != nil {
 				return
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"iter"
 	"math"
+	"reflect"
 	"time"
 
 	"github.com/millrace/millrace/internal/node"
@@ -24,13 +25,27 @@ type declaration struct {
 	taken bool  // by GlobalStore or ReadOnlyStore
 }
 
-func (d *declaration) stated() *declaration { return d }
-
 // declared is a store with its types.
 type declared[K, V any] struct {
 	*declaration
 	key   serde.Serde[K]
 	value serde.Serde[V]
+}
+
+func (d *declared[K, V]) stated() *declaration {
+	if d == nil {
+		return nil
+	}
+	return d.declaration
+}
+
+// of returns what the program has said of a store, if it is one of this Builder.
+func (b *Builder) of(s AnyStore) (d *declaration, ok bool) {
+	if s == nil || reflect.ValueOf(s).IsNil() {
+		return nil, false
+	}
+	d = s.stated()
+	return d, d != nil && d.b == b
 }
 
 // addStore adds a store of its own to the program.
@@ -39,19 +54,26 @@ func addStore[K, V any](b *Builder, verb, name string, kind state.Kind, key serd
 		b.fail("%s: %q is no name of a store: 1 to 249 of a-z A-Z 0-9 . _ - are allowed", verb, name)
 	}
 	spec := o.spec(name, kind)
-	spec.Timestamped, spec.Cached = o.timestamped, o.cached
+	spec.Headers = serde.KeepsHeaders(value)
+	spec.Timestamped, spec.Cached = o.timestamped && !spec.Headers, o.cached
+	if spec.Headers && kind == state.Versioned {
+		b.fail("%s: store %q cannot keep headers, as no versioned store does; give it the plain serde", verb, name)
+	}
 	added := b.add(b.root, &step{name: name, write: func(t *topology.Builder, _ []string) { t.AddStore(spec) }})
-	return &declared[K, V]{&declaration{b: b, spec: spec, step: added}, serdeFor(b, key, "key", "the key serde"), serdeFor(b, value, "value", "the value serde")}
+	if !spec.Headers {
+		value = serdeFor(b, value, "value", "the value serde")
+	}
+	return &declared[K, V]{&declaration{b: b, spec: spec, step: added}, serdeFor(b, key, "key", "the key serde"), value}
 }
 
 // take gives a store that the program has declared to a verb that fills it.
 func (b *Builder) take(verb string, s AnyStore) (d *declaration, ok bool) {
-	if s == nil || s.stated().b != b || s.stated().taken {
+	if d, ok = b.of(s); !ok || d.taken {
 		b.fail("%s takes a store of the same Builder, which no other verb has taken", verb)
 		return nil, false
 	}
-	s.stated().taken = true
-	return s.stated(), true
+	d.taken = true
+	return d, true
 }
 
 // A KeyValueStore is a store of the program with one value a key, made by [Builder.KeyValueStore].
@@ -62,10 +84,13 @@ type KeyValueStore[K, V any] struct{ *declared[K, V] }
 //
 // Options: InMemory and OnDisk (the default) say where it is kept; Cached holds changes back, so that of several changes
 // of a key between two commits one is logged (the default is Uncached); Unlogged and LogConfig are about the changelog;
-// Timestamped keeps a timestamp beside each value. Java: StreamsBuilder.addStateStore with Stores.keyValueStoreBuilder, and
-// timestampedKeyValueStoreBuilder.
+// Timestamped keeps a timestamp beside each value; MaxEntries forgets keys. With [serde.KeepHeaders] around the value's serde the
+// store keeps headers and a timestamp beside each value: it is of type [Kept] then. A change is logged with those headers,
+// a deletion with those of the record in process. Java: StreamsBuilder.addStateStore with Stores.keyValueStoreBuilder,
+// timestampedKeyValueStoreBuilder and timestampedKeyValueStoreWithHeadersBuilder.
 func (b *Builder) KeyValueStore[K, V any](name string, key serde.Serde[K], value serde.Serde[V], opts ...Option) *KeyValueStore[K, V] {
-	o := b.options("KeyValueStore", opts, storeOption|timestampedOption)
+	o := b.options("KeyValueStore", opts, storeOption|timestampedOption|maxEntriesOption)
+	b.checkMaxEntries("KeyValueStore", name, o)
 	return &KeyValueStore[K, V]{addStore(b, "KeyValueStore", name, state.KeyValue, key, value, o)}
 }
 
@@ -166,7 +191,7 @@ type VersionedStore[K, V any] struct{ *declared[K, V] }
 // VersionedStore adds a store to the program, for processors. It keeps each value of a key from a time until the next one
 // begins, and for history after that; the latest always.
 //
-// Options: as of [Builder.KeyValueStore], but for Timestamped and Cached, which it cannot be. Java:
+// Options: as of [Builder.KeyValueStore], but for Timestamped, MaxEntries and Cached, which it cannot be, and without headers. Java:
 // Stores.versionedKeyValueStoreBuilder, KIP-889.
 func (b *Builder) VersionedStore[K, V any](name string, history time.Duration, key serde.Serde[K], value serde.Serde[V], opts ...Option) *VersionedStore[K, V] {
 	o := b.options("VersionedStore", opts, storeOption)
@@ -202,6 +227,28 @@ func (s *VersionedValues[K, V]) GetAt(k K, at time.Time) (v V, from time.Time, o
 	return version(s.s.Get(k, at.UnixMilli()))
 }
 
+// Versions returns the values that a key had between two times, both included, the earliest first: what began before and
+// was still valid is one. VersionsBackward returns them in the opposite order. (Java has this for queries only:
+// MultiVersionedKeyQuery)
+func (s *VersionedValues[K, V]) Versions(k K, from, to time.Time) iter.Seq[Version[V]] {
+	return versions(s.s.Versions(k, millis(from), millis(to), false))
+}
+
+// VersionsBackward returns what Versions says.
+func (s *VersionedValues[K, V]) VersionsBackward(k K, from, to time.Time) iter.Seq[Version[V]] {
+	return versions(s.s.Versions(k, millis(from), millis(to), true))
+}
+
+func versions[V any](all iter.Seq2[node.Entry[V], int64]) iter.Seq[Version[V]] {
+	return func(yield func(Version[V]) bool) {
+		for e, end := range all {
+			if !yield(state.VersionOf(e.Value, e.Time, end)) {
+				return
+			}
+		}
+	}
+}
+
 func version[V any](e node.Entry[V], err error) (v V, from time.Time, ok bool, _ error) {
 	return e.Value, time.UnixMilli(e.Time), e.Found, err
 }
@@ -230,7 +277,8 @@ type WindowStore[K, V any] struct{ *declared[K, V] }
 // WindowStore adds a store to the program, for processors. Windows have a fixed size, at least a millisecond; those that
 // began longer than retention before the latest are dropped sooner or later, so retention is the size at least.
 //
-// Options: as of [Builder.KeyValueStore], but for Timestamped. Java: Stores.windowStoreBuilder.
+// Options, and headers: as of [Builder.KeyValueStore], but for Timestamped and MaxEntries. Java: Stores.windowStoreBuilder, and
+// timestampedWindowStoreWithHeadersBuilder.
 func (b *Builder) WindowStore[K, V any](name string, size, retention time.Duration, key serde.Serde[K], value serde.Serde[V], opts ...Option) *WindowStore[K, V] {
 	if size < time.Millisecond || retention < size {
 		b.fail("WindowStore: the windows of store %q have a size of %v and a retention of %v; the size is a millisecond at least, the retention the size",
@@ -298,7 +346,8 @@ type SessionStore[K, V any] struct{ *declared[K, V] }
 // SessionStore adds a store to the program, for processors. Sessions that ended longer than retention before the latest
 // are dropped sooner or later.
 //
-// Options: as of [Builder.KeyValueStore], but for Timestamped. Java: Stores.sessionStoreBuilder.
+// Options, and headers: as of [Builder.KeyValueStore], but for Timestamped and MaxEntries; the timestamp of a session is one
+// more than Java keeps. Java: Stores.sessionStoreBuilder, and sessionStoreBuilderWithHeaders.
 func (b *Builder) SessionStore[K, V any](name string, retention time.Duration, key serde.Serde[K], value serde.Serde[V], opts ...Option) *SessionStore[K, V] {
 	if retention < 0 {
 		b.fail("SessionStore: store %q has the retention %v; it cannot be negative", name, retention)

@@ -108,7 +108,7 @@ func (k *kept) readable() []string {
 // EventTime and the other timestamp options say what the records' timestamps are, From where to begin. Java:
 // StreamsBuilder.table. Names: <topic>-STATE-STORE-n, KSTREAM-SOURCE-n, KTABLE-SOURCE-n.
 func (b *Builder) Table[K, V any](topic string, key serde.Serde[K], value serde.Serde[V], opts ...Option) *Table[K, V] {
-	o := b.options("Table", opts, nameOption|nodeNameOption|storeOption|versionedOption|timeOption|resetOption)
+	o := b.options("Table", opts, nameOption|nodeNameOption|storeOption|versionedOption|maxEntriesOption|timeOption|resetOption)
 	b.checkTopics("Table", []string{topic})
 	kept := &kept{store: o.name, ifNeeded: o.name, history: o.history}
 	if o.name == "" {

@@ -20,6 +20,9 @@ type WindowedKey[K any] interface{ serde.Windowed[K] }
 // Opt is a value that may be null; see [serde.Opt].
 type Opt[T any] = serde.Opt[T]
 
+// Kept is a value with its timestamp and headers, of a store that keeps them; see [serde.KeepHeaders].
+type Kept[V any] = serde.Kept[V]
+
 // Some returns a value that is there, None the null.
 func Some[T any](v T) Opt[T] { return serde.Some(v) }
 

@@ -160,9 +160,19 @@ func ExampleDriver_VersionedStore() {
 	fmt.Println(v, from.Unix(), ok)
 	v, from, ok = prices.GetAt("tea", time.Unix(15, 0))
 	fmt.Println(v, from.Unix(), ok)
+	for v := range prices.Versions("tea", time.Unix(0, 0), time.Unix(60, 0)) {
+		fmt.Println("from", v.From.Unix(), "on", v.Value)
+	}
+	for v := range prices.VersionsBackward("tea", time.Unix(0, 0), time.Unix(60, 0)) {
+		fmt.Println("before that", v.Value, v.Until.IsZero())
+	}
 	// Output:
 	// 4 20 true
 	// 3 10 true
+	// from 10 on 3
+	// from 20 on 4
+	// before that 4 true
+	// before that 3 false
 }
 
 // A scenario is a file: what is sent, and behind ---- what comes out.

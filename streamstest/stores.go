@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/millrace/millrace/internal/store"
@@ -23,6 +24,16 @@ type reader[K, V any] struct {
 	value serde.Serde[V]
 }
 
+func newReader[K, V any](d *Driver, name string, kind state.Kind, key serde.Serde[K], value serde.Serde[V]) reader[K, V] {
+	d.t.Helper()
+	parts := d.stores(name, kind)
+	value, err := state.Reading(parts[0].Spec(), value)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return reader[K, V]{d, parts, key, value}
+}
+
 // of returns the bytes of a key, and the partition that it is in.
 func (r reader[K, V]) of(k K) ([]byte, *store.Store) {
 	r.d.t.Helper()
@@ -34,7 +45,7 @@ func (r reader[K, V]) of(k K) ([]byte, *store.Store) {
 // test.
 func (d *Driver) Store[K, V any](name string, key serde.Serde[K], value serde.Serde[V]) *Store[K, V] {
 	d.t.Helper()
-	return &Store[K, V]{reader[K, V]{d, d.stores(name, state.KeyValue), key, value}}
+	return &Store[K, V]{newReader(d, name, state.KeyValue, key, value)}
 }
 
 // stores returns the partitions of a store of a kind.
@@ -111,7 +122,7 @@ type VersionedStore[K, V any] struct{ reader[K, V] }
 // the test.
 func (d *Driver) VersionedStore[K, V any](name string, key serde.Serde[K], value serde.Serde[V]) *VersionedStore[K, V] {
 	d.t.Helper()
-	return &VersionedStore[K, V]{reader[K, V]{d, d.stores(name, state.Versioned), key, value}}
+	return &VersionedStore[K, V]{newReader(d, name, state.Versioned, key, value)}
 }
 
 // Get returns the latest value of a key and when it began; ok is false where the store has none.
@@ -134,6 +145,37 @@ func (s *VersionedStore[K, V]) at(k K, at int64) (v V, from time.Time, ok bool) 
 	return v, time.UnixMilli(found.Timestamp), ok
 }
 
+// Versions returns the values that a key had between two times, both included, the earliest first: what began before and
+// was still valid is one. VersionsBackward returns them in the opposite order.
+func (s *VersionedStore[K, V]) Versions(k K, from, to time.Time) iter.Seq[state.Version[V]] {
+	return s.versions(k, from, to, false)
+}
+
+// VersionsBackward returns what Versions says.
+func (s *VersionedStore[K, V]) VersionsBackward(k K, from, to time.Time) iter.Seq[state.Version[V]] {
+	return s.versions(k, from, to, true)
+}
+
+func (s *VersionedStore[K, V]) versions(k K, from, to time.Time, backward bool) iter.Seq[state.Version[V]] {
+	return func(yield func(state.Version[V]) bool) {
+		s.d.t.Helper()
+		key, part := s.of(k)
+		found, err := part.Versions(key, from.UnixMilli(), to.UnixMilli())
+		if err != nil {
+			s.d.t.Fatal(err)
+		}
+		if backward {
+			slices.Reverse(found)
+		}
+		for _, f := range found {
+			v, _ := stored(s.d, s.value)(f.Value, nil)
+			if !yield(state.VersionOf(v, f.Timestamp, f.End)) {
+				return
+			}
+		}
+	}
+}
+
 // WindowStore reads a window store of the topology.
 type WindowStore[K, V any] struct{ reader[K, V] }
 
@@ -141,7 +183,7 @@ type WindowStore[K, V any] struct{ reader[K, V] }
 // there, or of another kind, fails the test.
 func (d *Driver) WindowStore[K, V any](name string, key serde.Serde[K], value serde.Serde[V]) *WindowStore[K, V] {
 	d.t.Helper()
-	return &WindowStore[K, V]{reader[K, V]{d, d.stores(name, state.Window), key, value}}
+	return &WindowStore[K, V]{newReader(d, name, state.Window, key, value)}
 }
 
 // Get returns the value of a key and the window that starts at a time; ok is false where the store has none.
@@ -171,7 +213,7 @@ type SessionStore[K, V any] struct{ reader[K, V] }
 // there, or of another kind, fails the test.
 func (d *Driver) SessionStore[K, V any](name string, key serde.Serde[K], value serde.Serde[V]) *SessionStore[K, V] {
 	d.t.Helper()
-	return &SessionStore[K, V]{reader[K, V]{d, d.stores(name, state.Session), key, value}}
+	return &SessionStore[K, V]{newReader(d, name, state.Session, key, value)}
 }
 
 // Get returns the value of a key and the session from start to end; ok is false where the store has none.

@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/millrace/millrace/serde"
 )
 
 // A Header is one header of a record.
-type Header struct {
-	Key   string
-	Value []byte
-}
+type Header = serde.Header
 
 // Record is a record as it lies in a topic: bytes, and where they are. A nil Key or Value is null.
 type Record struct {

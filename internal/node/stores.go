@@ -3,6 +3,7 @@ package node
 import (
 	"iter"
 	"math"
+	"slices"
 
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/serde"
@@ -158,6 +159,29 @@ func OpenVersionedValues[K, V any](user StoreUser, name string, key serde.Serde[
 func (s *VersionedValues[K, V]) Get(k K, at int64) (Entry[V], error) {
 	e, err := s.store.getAt(k, at)
 	return e, s.user.note(err)
+}
+
+// Versions gives what [store.Store.Versions] returns, each with its end, or in the opposite order.
+func (s *VersionedValues[K, V]) Versions(k K, from, to int64, backward bool) iter.Seq2[Entry[V], int64] {
+	return func(yield func(Entry[V], int64) bool) {
+		kb, err := s.store.encodeKey(k)
+		var found []store.Version
+		if err == nil {
+			found, err = s.store.Versions(kb, from, to)
+		}
+		if s.user.note(err) != nil {
+			return
+		}
+		if backward {
+			slices.Reverse(found)
+		}
+		for _, f := range found {
+			e, err := s.store.decode(f.Value, nil)
+			if s.user.note(err) != nil || !yield(e, f.End) {
+				return
+			}
+		}
+	}
 }
 
 // Put sets the value of a key from a time on. It returns what [store.Store.PutVersion] does.

@@ -14,11 +14,15 @@ func (s *Store) Get(key []byte) (Value, error) {
 	if e := s.find(key); e != nil {
 		s.counts.now.CacheHits++
 		e.recent = true
+		if !e.dirty() {
+			s.use(key)
+		}
 		if e.null || !e.dirty() && s.tooOld(key) {
 			return Value{}, nil
 		}
 		return e.value(), nil
 	}
+	s.use(key)
 	v, err := s.loadUnless(key, s.tooOld)
 	if err != nil {
 		return Value{}, err
@@ -71,6 +75,11 @@ func (s *Store) Put(key []byte, v Value, origin *topology.Record) error {
 		return fmt.Errorf("store %q is global: it is written by the processor that keeps it, and read by all others", s.Config.Spec.Name)
 	}
 	s.counts.now.Puts++
+	if s.Config.Spec.Headers && v.Bytes != nil {
+		if err := s.stamp(&v); err != nil {
+			return err
+		}
+	}
 	e := s.find(key)
 	if !s.cached {
 		return s.write(e, key, v, origin)
@@ -109,6 +118,9 @@ func (s *Store) mayHold(cache, overlay int64) int64 {
 
 // write logs a change and puts it into the overlay.
 func (s *Store) write(e *entry, key []byte, v Value, origin *topology.Record) error {
+	if err := s.makeRoom(key, v); err != nil {
+		return err
+	}
 	if err := s.log(key, v, s.headersOf(origin)); err != nil {
 		return err
 	}
@@ -139,10 +151,18 @@ func (s *Store) hold(e *entry) {
 
 // headersOf returns the headers with which a change is logged that a record has caused.
 func (s *Store) headersOf(origin *topology.Record) []topology.Header {
-	if origin == nil || !s.Config.Spec.LogHeaders {
+	if origin == nil || !s.Config.Spec.LogHeaders && !s.Config.Spec.Headers {
 		return nil
 	}
 	return origin.Headers
+}
+
+// heldHeaders returns those of a change that was held back, which only what is deleted needs.
+func (s *Store) heldHeaders(h *held) []topology.Header {
+	if !s.Config.Spec.Headers {
+		return nil
+	}
+	return h.headers
 }
 
 // log writes a change to the changelog, in bytes of its own.
@@ -163,6 +183,12 @@ func (s *Store) log(key []byte, v Value, headers []topology.Header) error {
 			headers = bufferVersion
 		}
 		value = s.logged[middle : start+n : start+n]
+		if s.Config.Spec.Headers {
+			var err error
+			if headers, value, err = s.plain(value); err != nil {
+				return err
+			}
+		}
 	}
 	return s.Log(s.logged[start:middle:middle], value, v.Timestamp, headers)
 }
@@ -236,7 +262,10 @@ func (s *Store) flushOne(e *entry) (err error) {
 		s.place(e)
 		return nil
 	}
-	if err := s.log(key, newer, nil); err != nil {
+	if err := s.makeRoom(key, newer); err != nil {
+		return err
+	}
+	if err := s.log(key, newer, s.heldHeaders(h)); err != nil {
 		return err
 	}
 	if s.admits(key) || !s.onDisk { // Java's store in memory drops it at once, but it stays in the cache above
@@ -259,7 +288,10 @@ func (s *Store) flushSplit(e *entry) error {
 	if err != nil || s.flush != nil && e.null && older.Bytes == nil {
 		return err
 	}
-	if err := s.log(key, newer, nil); err != nil {
+	if err := s.makeRoom(key, newer); err != nil {
+		return err
+	}
+	if err := s.log(key, newer, s.heldHeaders(h)); err != nil {
 		return err
 	}
 	if s.admits(key) || !s.onDisk {

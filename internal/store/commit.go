@@ -137,7 +137,7 @@ func (s *Store) Abandon() error {
 	}
 	s.overlay = nil
 	s.observed = s.committed
-	return err
+	return errors.Join(err, s.recall())
 }
 
 // Restore applies records of the changelog, in their order, and takes over the position after them. It goes past the
@@ -162,7 +162,10 @@ func (s *Store) Restore(records []topology.Record, next int64) error {
 			return err
 		}
 		if r.Key != nil && s.restorable(r.Key) {
-			s.stageChange(r.Key, Value{r.Value, r.Timestamp})
+			s.stageChange(r.Key, s.restored(r))
+			if forgotten, full := s.keep(r.Key, r.Value == nil); full {
+				s.stageChange(forgotten, Value{})
+			}
 		}
 	}
 	s.counts.now.Restored += uint64(len(records))

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -18,6 +19,8 @@ func (s *Store) Reader() *Store {
 	r := &Store{Config: s.Config, engine: s.engine.reader(), reads: true, entries: map[string]*entry{}, position: -1, next: -1}
 	r.Log = nil
 	r.windowed.init(s.Config.Spec)
+	r.shared = s.shared
+	r.observed = r.shared.Load()
 	r.filter.from = math.MaxInt64 // it does not see what is written
 	s.Resources.stores.Add(1)
 	return r
@@ -36,6 +39,7 @@ func (s *Store) ReadOnly() bool { return s.reads }
 func (s *Store) refresh() {
 	if s.reads && s.engine.refresh() {
 		s.forget()
+		s.observed = s.shared.Load()
 	}
 }
 
@@ -59,14 +63,26 @@ func (s *Store) Positions() (map[int32]int64, error) {
 		if err != nil {
 			return nil, err
 		}
-		key := p.key[len(partitionPrefix):]
-		if len(key) != 4 || len(p.value) != 8 {
-			return nil, &CorruptError{s.Dir, fmt.Errorf("the position of a partition has %d bytes", len(p.value))}
+		partition, next, err := parsePartition(p.key, p.value)
+		if err != nil {
+			return nil, &CorruptError{s.Dir, err}
 		}
-		positions[int32(binary.BigEndian.Uint32(key))] = int64(binary.BigEndian.Uint64(p.value))
+		positions[partition] = next
 	}
 	return positions, nil
 }
 
+// parsePartition reads what SetPosition has written.
+func parsePartition(key, value []byte) (partition int32, next int64, err error) {
+	number, ok := bytes.CutPrefix(key, []byte(partitionPrefix))
+	if !ok || len(number) != 4 || len(value) != 8 {
+		return 0, 0, fmt.Errorf("the position of a partition has a key of %d bytes and %d bytes", len(key), len(value))
+	}
+	return int32(binary.BigEndian.Uint32(number)), int64(binary.BigEndian.Uint64(value)), nil
+}
+
 // Publish shows readers what is committed.
-func (s *Store) Publish() error { return s.apply() }
+func (s *Store) Publish() error {
+	s.shared.Store(s.committed)
+	return s.apply()
+}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"fmt"
 	"sync"
 	"testing"
@@ -92,4 +93,55 @@ func TestReaders(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Readers of windows leave away what is older than the retention, as the store does, though its segment is there still.
+func TestReadersOfWindows(t *testing.T) {
+	for _, engine := range []state.EngineKind{state.Disk, state.Memory} {
+		spec := windows
+		spec.Engine = engine
+		s, err := Open(Config{Spec: &spec, Dir: t.TempDir(), Resources: testResources(t, Limits{}), Shared: true})
+		check(t, err)
+		read := s.Reader()
+		put := func(start int64) {
+			t.Helper()
+			check(t, s.PutWindow([]byte("k"), start, Value{Bytes: []byte("v")}, nil))
+			check(t, s.Commit(-1))
+			check(t, s.Publish())
+		}
+		put(1)
+		for _, at := range []int64{2, 180_000, 180_001} {
+			put(at)
+			late := s.Reader()
+			for name, r := range map[string]*Store{"the store": s, "its reader": read, "a new reader": late} {
+				v, err := r.GetWindow([]byte("k"), 1)
+				check(t, err)
+				n := len(gatherWindows(t, r.Windows(0, 10)))
+				if there := at < 180_001; (v.Bytes != nil) != there || (n == 2) != there {
+					t.Errorf("%v, at %d: %s has %q and %d windows", engine, at, name, v.Bytes, n)
+				}
+			}
+			check(t, late.Close())
+		}
+		check(t, read.Close())
+		check(t, s.Close())
+	}
+}
+
+// What is no position of a partition is an error, and one comes back as it was set.
+func FuzzPartition(f *testing.F) {
+	f.Add([]byte(partitionPrefix+"\x00\x00\x00\x07"), []byte("\x00\x00\x00\x00\x00\x00\x00\x09"))
+	f.Add([]byte(partitionPrefix), []byte(nil))
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		partition, next, err := parsePartition(key, value)
+		if err != nil {
+			return
+		}
+		var s Store
+		s.SetPosition(partition, next)
+		c := &s.stage.changes[0]
+		if got := s.stage.keyOf(c); !bytes.Equal(got, key) || !bytes.Equal(s.stage.bytes[len(got):], value) {
+			t.Fatalf("%x %x becomes %x", key, value, s.stage.bytes)
+		}
+	})
 }

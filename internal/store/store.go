@@ -14,8 +14,10 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"sync/atomic"
 	"time"
 
+	"github.com/millrace/millrace/serde"
 	"github.com/millrace/millrace/state"
 	"github.com/millrace/millrace/topology"
 )
@@ -54,7 +56,8 @@ type Store struct {
 	Config
 	engine    engine
 	cached    bool
-	reads     bool // it is a reader of another
+	reads     bool          // it is a reader of another
+	shared    *atomic.Int64 // of a store with readers: the stream time by which they leave away what is too old
 	entries   map[string]*entry
 	last      *entry     // that was found last
 	dirty     list       // in the record cache, in the order of their last change
@@ -82,12 +85,18 @@ type Store struct {
 	search    versionSearch
 	origins   []*topology.Record // not in use
 	windowed
+	forgetting
 }
 
 // Open opens a store. The errors *CorruptError and *ForeignError say that its directory cannot be used.
 func Open(c Config) (*Store, error) {
 	s := &Store{Config: c, entries: map[string]*entry{}, position: -1, next: -1, cached: mayCache(c.Spec) && c.Resources.limits.RecordCache > 0 || c.Spec.Kind == state.Buffer}
 	s.windowed.init(c.Spec)
+	if c.Shared {
+		s.shared = &atomic.Int64{}
+		s.shared.Store(-1)
+	}
+	s.forgetting.init(c.Spec.MaxEntries)
 	if err := s.openEngine(); err != nil {
 		return nil, fmt.Errorf("store %q: %w", c.Spec.Name, err)
 	}
@@ -192,7 +201,7 @@ func (i identity) String() string {
 
 // identify checks whose data the engine holds, and signs an empty one.
 func (s *Store) identify() error {
-	want := identity{formatVersion, s.Application, s.Changelog, s.Partition, s.layout()}
+	want := identity{formatVersion, s.Application, s.Changelog, s.Partition, s.layout() + s.valuesAs()}
 	b, ok, err := s.engine.get(identityKey, nil)
 	if err != nil {
 		return err
@@ -201,6 +210,9 @@ func (s *Store) identify() error {
 		var have identity
 		if err := json.Unmarshal(b, &have); err != nil {
 			return &CorruptError{s.Dir, fmt.Errorf("identity %q: %w", b, err)}
+		}
+		if s.valuesDiffer(have, want) {
+			return &CorruptError{s.Dir, fmt.Errorf("the program keeps %q now, and kept %q", want.Layout, have.Layout)}
 		}
 		if have != want {
 			return &ForeignError{s.Dir, want.String(), have.String()}
@@ -245,6 +257,7 @@ func (s *Store) Close() error {
 func (s *Store) Wipe() error {
 	s.forget()
 	s.windowed.init(s.Config.Spec)
+	s.forgetting.init(s.most)
 	_ = s.ingested() // what went wrong with it is gone with it
 	s.lost = nil
 	s.stage.clear(false)
@@ -267,6 +280,11 @@ func (s *Store) encode(dst []byte, v Value) []byte {
 }
 
 func (s *Store) decode(b []byte) (v Value, err error) {
+	if s.Config.Spec.Headers {
+		if _, v.Timestamp, _, err = serde.SplitKept(b); err != nil {
+			return v, &CorruptError{s.Dir, err}
+		}
+	}
 	if s.timestamped() {
 		if len(b) < 8 {
 			return v, &CorruptError{s.Dir, fmt.Errorf("a value has %d bytes, too few for its timestamp", len(b))}

@@ -65,10 +65,11 @@ func (s *Store) GetVersion(key []byte, at int64) (v Version, err error) {
 }
 
 // Versions returns the versions of a key that were valid at some time between from and to, both included, by their times.
-// Before the retention there is only the latest. (RocksDBVersionedStore.get, LogicalSegmentIterator)
+// Before the retention there is only the latest; where to is later, also what ended in a segment that is kept still.
+// (RocksDBVersionedStore.get, LogicalSegmentIterator)
 func (s *Store) Versions(key []byte, from, to int64) (found []Version, err error) {
 	s.refresh()
-	at := max(0, from)
+	at := max(0, from, s.liveSegment()*s.interval-1)
 	if to < s.observed-s.retention {
 		at = endless - 1 // which only the latest is behind
 	}
