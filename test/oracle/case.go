@@ -80,6 +80,8 @@ type Store struct {
 	Name        string `json:"name"`
 	Kind        string `json:"kind"`
 	VersionedMs *int64 `json:"versionedMs"`
+	LRU         int    `json:"lru"`
+	Timestamped bool   `json:"timestamped"`
 	RetentionMs *int64 `json:"retentionMs"`
 	Caching     *bool  `json:"caching"`
 	Logging     *bool  `json:"logging"`

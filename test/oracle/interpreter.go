@@ -124,7 +124,10 @@ func (s *Step) store() ([]streams.Option, error) {
 		if st.VersionedMs != nil {
 			opts = append(opts, streams.Versioned(ms(*st.VersionedMs)))
 		}
-		if st.Kind == "memory" {
+		switch {
+		case st.LRU > 0:
+			opts[0] = streams.MaxEntries(st.LRU)
+		case st.Kind == "memory":
 			opts[0] = streams.InMemory()
 		}
 		if st.Name != "" {

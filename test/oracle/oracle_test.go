@@ -11,6 +11,7 @@ func TestLevel2(t *testing.T)    { judge(t, "testdata/level2", 900) }
 func TestLevel3(t *testing.T)    { judge(t, "testdata/level3", 900) }
 func TestLevel4(t *testing.T)    { judge(t, "testdata/level4", 400) }
 func TestLevel5(t *testing.T)    { judge(t, "testdata/level5", 400) }
+func TestLevel6(t *testing.T)    { judge(t, "testdata/level6", 400) }
 func TestVersioned(t *testing.T) { judge(t, "testdata/versioned", 500) }
 
 // TestOnDisk runs the stores where the cases put them: on disk, unless they say in memory.
@@ -19,7 +20,7 @@ func TestOnDisk(t *testing.T) {
 		t.Skip("opens thousands of stores")
 	}
 	n := 0
-	for _, name := range []string{"level2", "versioned"} {
+	for _, name := range []string{"level2", "level6", "versioned"} {
 		each(t, "testdata/"+name, func(c *Case, java *Result) {
 			if n++; n%5 != 0 {
 				return

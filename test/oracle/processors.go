@@ -33,12 +33,27 @@ func process[K, V any](b *interpreter, f aStream[K, V], s *Step) (any, error) {
 			return &mine
 		}, streams.Uses(v.store))}, nil
 	}
-	opts := []streams.Option{streams.OnDisk()}
-	if s.Store.Kind == "memory" {
-		opts[0] = streams.InMemory()
-	}
-	if s.Store.Logging != nil && !*s.Store.Logging {
-		opts = append(opts, streams.Unlogged())
+	opts := s.processorStore()
+	switch s.Fn {
+	case "history":
+		h := history[V]{history: *s.Store.VersionedMs}
+		h.store = b.b.VersionedStore(s.Store.Name, ms(h.history), strings_, value)
+		return told[V](from, func() teller[V] { mine := h; return &mine }, h.store), nil
+	case "remember":
+		if s.Store.Timestamped {
+			opts = append(opts, streams.Timestamped())
+		}
+		store := b.b.KeyValueStore(s.Store.Name, strings_, value, opts...)
+		return told[V](from, func() teller[V] { return &remember[V]{store: store, timestamped: s.Store.Timestamped} }, store), nil
+	case "kept":
+		store := b.b.KeyValueStore(s.Store.Name, strings_, serde.KeepHeaders(value), opts...)
+		return told[V](from, func() teller[V] { return &kept[V]{store: store} }, store), nil
+	case "keptWindows":
+		store := b.b.WindowStore(s.Store.Name, ms(50), ms(200), strings_, serde.KeepHeaders(value), opts...)
+		return told[V](from, func() teller[V] { return &keptWindows[V]{store: store} }, store), nil
+	case "keptSessions":
+		store := b.b.SessionStore(s.Store.Name, ms(200), strings_, serde.KeepHeaders(value), opts...)
+		return told[V](from, func() teller[V] { return &keptSessions[V]{store: store} }, store), nil
 	}
 	last := &lastValues[V]{store: b.b.KeyValueStore(s.Store.Name, strings_, value, opts...)}
 	opts = append(s.as(), streams.Uses(last.store))
