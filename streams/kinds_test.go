@@ -110,7 +110,7 @@ func versionedKind(b *streams.Builder, name string, opts ...streams.Option) kind
 			return failed(err)
 		}
 		return func(yield func(any, error) bool) {
-			for _, key := range []string{"a", "b", "c"} {
+			for _, key := range []string{"a", "b", "c", "d"} {
 				for v, err := range r.Versions(ctx, key, base, base.Add(time.Hour)) {
 					if !yield(fmt.Sprint(key, v), err) {
 						return
@@ -225,7 +225,8 @@ func TestKindsAreRestored(t *testing.T) {
 			seen = send("b", "2")
 			seen = send("c", "3", kgo.RecordHeader{Key: "", Value: []byte{}})
 			seen = send("b", "-", kgo.RecordHeader{Key: "gone"})
-			seen = send("a", fmt.Sprint(n))
+			seen = send("d", "4")
+			seen = send("a", fmt.Sprint(n)) // what forgets has d and a
 		}
 		got := read(p)
 		for name := range kinds {
