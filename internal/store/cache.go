@@ -55,7 +55,7 @@ func (s *Store) find(key []byte) *entry {
 func (s *Store) load(key []byte) (Value, error) { return s.loadUnless(key, s.hides) }
 
 func (s *Store) loadUnless(key []byte, hidden func(key []byte) bool) (v Value, err error) {
-	if s.filter.absent(s.segment(key), key) {
+	if s.filter.absent(s.segment(key), s.filterHash(key)) {
 		return Value{}, nil
 	}
 	s.key = s.engineKey(s.key[:0], key)

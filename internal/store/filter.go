@@ -12,7 +12,7 @@ import (
 // read.
 //
 // It knows that of segments that were empty when the store was opened, as everything that went into those went through
-// its stage; of a store without segments, if all of it was empty. REQUIRES: each key that is staged is added.
+// its stage; of a store without segments, if all of it was empty. REQUIRES: the hash of each key that is staged is added.
 type filter struct {
 	from     int64 // the first segment that was empty
 	segments map[int64]*bloomFilter
@@ -46,7 +46,7 @@ func (f *filter) drop(before int64) {
 }
 
 // add says that a key is written.
-func (f *filter) add(segment int64, key []byte) {
+func (f *filter) add(segment int64, h uint64) {
 	if segment < f.from {
 		return
 	}
@@ -55,18 +55,18 @@ func (f *filter) add(segment int64, key []byte) {
 		b = &bloomFilter{}
 		f.segments[segment] = b
 	}
-	if before := b.size(); b.add(hash(key), f.used.Load() < filterLimit) {
+	if before := b.size(); b.add(h, f.used.Load() < filterLimit) {
 		f.used.Add(b.size() - before)
 	}
 }
 
 // absent says that a key was surely not written.
-func (f *filter) absent(segment int64, key []byte) bool {
+func (f *filter) absent(segment int64, h uint64) bool {
 	if segment < f.from {
 		return false
 	}
 	b := f.segments[segment]
-	return b == nil || !b.full && !b.has(hash(key))
+	return b == nil || !b.full && !b.has(h)
 }
 
 var seed = maphash.MakeSeed()
@@ -148,6 +148,38 @@ func (s *Store) beginFilter() error {
 	s.filter.begin(from, &s.Resources.filters)
 	return nil
 }
+
+// filterHash returns what the filter knows of a key of the map by. A store of duplicates is read by key and times: there it
+// is the plain key and a part of the time, of which a window has few.
+func (s *Store) filterHash(key []byte) uint64 {
+	if s.part == 0 {
+		return hash(key)
+	}
+	return s.partHash(key[:max(0, len(key)-s.suffix)], s.time(key)/s.part)
+}
+
+func (s *Store) partHash(key []byte, part int64) uint64 {
+	s.partKey = binary.BigEndian.AppendUint64(append(s.partKey[:0], key...), uint64(part))
+	return hash(s.partKey)
+}
+
+// unwritten says that surely nothing was written of a plain key and some times.
+func (s *Store) unwritten(key []byte, from, last int64) bool {
+	if s.part == 0 || last/s.part-from/s.part > 2*windowParts {
+		return false
+	}
+	for part := from / s.part; part <= last/s.part; part++ {
+		h := s.partHash(key, part)
+		first, end := max(from, part*s.part)/s.interval, min(last, part*s.part+s.part-1)/s.interval
+		if !s.filter.absent(first, h) || end != first && !s.filter.absent(end, h) {
+			return false
+		}
+	}
+	return true
+}
+
+// windowParts is how many parts a window has.
+const windowParts = 4
 
 // segment returns the segment of a key of the map; 0 in a store without.
 func (w *windowed) segment(key []byte) int64 {

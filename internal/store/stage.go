@@ -25,7 +25,7 @@ type staged struct {
 
 // stageChange adds a change of a key of the map.
 func (s *Store) stageChange(key []byte, v Value) {
-	s.filter.add(s.segment(key), key)
+	s.filter.add(s.segment(key), s.filterHash(key))
 	g := &s.stage
 	c := staged{at: len(g.bytes), value: -1}
 	g.bytes = s.engineKey(g.bytes, key)

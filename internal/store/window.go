@@ -30,7 +30,9 @@ type windowed struct {
 	observed  int64 // the latest time of what was written; -1: none
 	committed int64 // observed, as of the last commit
 	dropped   int64 // the segments before this one are gone from the engine
+	part      int64 // milliseconds of a part of a window, by which the filter knows duplicates; 0: it knows keys
 	windowKey []byte
+	partKey   []byte // scratch
 	number    uint32 // of the last duplicate
 	numbered  bool
 	floor     int64 // the first time that was read after the restore
@@ -50,6 +52,9 @@ func (w *windowed) init(spec *state.Spec) {
 		interval: spec.SegmentInterval().Milliseconds(), retention: spec.Retention.Milliseconds(), observed: -1, committed: -1,
 	}
 	w.segmented = w.window || w.versioned
+	if w.window && spec.Duplicates && !w.timeFirst {
+		w.part = max(1, spec.WindowSize.Milliseconds()/windowParts)
+	}
 	switch {
 	case w.session:
 		w.suffix = sessionSuffix

@@ -106,21 +106,12 @@ func (q *windowQuery) run() error {
 	if q.from > q.to {
 		return nil
 	}
-	if err := q.apply(); err != nil {
-		return err
-	}
 	from := max(q.from, q.oldest())
 	if q.expired {
 		from = max(q.from, q.keptFrom())
 	}
-	scan := q.scanTimes
-	if q.one && !q.timeFirst {
-		scan = q.scanKey
-	}
-	if last := q.last(); from <= last {
-		if err := scan(from, last); err != nil {
-			return err
-		}
+	if err := q.scan(from, q.last()); err != nil {
+		return err
 	}
 	lo, hi := q.bounds()
 	q.changes = q.appendChanged(q.changes[:0], lo, hi)
@@ -134,6 +125,21 @@ func (q *windowQuery) run() error {
 		slices.SortFunc(q.found, q.compareEntries)
 	}
 	return nil
+}
+
+// scan adds what the engine has.
+func (q *windowQuery) scan(from, last int64) error {
+	byKey := q.one && !q.timeFirst
+	if from > last || byKey && q.unwritten(q.key, from, last) {
+		return nil
+	}
+	if err := q.apply(); err != nil {
+		return err
+	}
+	if byKey {
+		return q.scanKey(from, last)
+	}
+	return q.scanTimes(from, last)
 }
 
 // last is the latest time that can be asked for.
