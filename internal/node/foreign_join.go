@@ -38,27 +38,31 @@ type foreignSend[K, V, FK, V2, R any] struct {
 	keys nulls[FK]
 	out  Outputs[FK, Subscription]
 	buf  []byte
+
+	before, now, primary []byte // scratch
 }
 
 func (n *foreignSend[K, V, FK, V2, R]) Receive(r Record[K, Change[V]]) error {
 	if n.Versioned && r.Value.Late {
 		return n.drop(lateChange)
 	}
-	before, err := n.extract(r.Key, r.Value.Old, r.Value.NullOld)
+	before, err := n.extract(n.before, r.Key, r.Value.Old, r.Value.NullOld)
 	if err != nil {
 		return n.failed(err)
 	}
-	now, err := n.extract(r.Key, r.Value.New, r.Value.NullNew)
+	now, err := n.extract(n.now, r.Key, r.Value.New, r.Value.NullNew)
 	if err != nil {
 		return n.failed(err)
 	}
+	n.before, n.now = before.bytes, now.bytes
 	s := Subscription{Partition: -1}
 	if in := n.task.Input(); in != nil {
 		s.Partition = in.Partition
 	}
-	if s.Primary, err = n.Key.Append(nil, r.Key); err != nil {
+	if n.primary, err = n.Key.Append(n.primary[:0], r.Key); err != nil {
 		return fmt.Errorf("node %q: encoding the key: %w", n.name, err)
 	}
+	s.Primary = n.primary
 	if !r.Value.NullNew {
 		if n.buf, err = n.Value.Append(n.buf[:0], r.Value.New); err != nil {
 			return fmt.Errorf("node %q: encoding the value: %w", n.name, err)
@@ -78,7 +82,8 @@ type named[FK any] struct {
 	bytes []byte
 }
 
-func (n *foreignSend[K, V, FK, V2, R]) extract(k K, v V, null bool) (f named[FK], err error) {
+func (n *foreignSend[K, V, FK, V2, R]) extract(scratch []byte, k K, v V, null bool) (f named[FK], err error) {
+	f.bytes = scratch[:0]
 	if f.null = true; null {
 		return f, nil
 	}
@@ -88,7 +93,7 @@ func (n *foreignSend[K, V, FK, V2, R]) extract(k K, v V, null bool) (f named[FK]
 	if f.null = n.keys.is(f.key); f.null {
 		return f, nil
 	}
-	if f.bytes, err = n.Foreign.Append([]byte{}, f.key); err != nil {
+	if f.bytes, err = n.Foreign.Append(f.bytes, f.key); err != nil {
 		return f, fmt.Errorf("encoding the foreign key: %w", err)
 	}
 	return f, nil
@@ -253,6 +258,7 @@ type foreignTell[K, FK, V2 any] struct {
 	store     *store.Store
 	out       Outputs[K, Response[V2]]
 	prefix    []byte
+	end       []byte // scratch
 }
 
 func (n *foreignTell[K, FK, V2]) Receive(r Record[FK, Change[V2]]) (err error) {
@@ -265,7 +271,8 @@ func (n *foreignTell[K, FK, V2]) Receive(r Record[FK, Change[V2]]) (err error) {
 	if n.prefix, err = foreignKey(n.prefix[:0], n.foreign, r.Key); err != nil {
 		return fmt.Errorf("node %q: encoding the foreign key: %w", n.name, err)
 	}
-	for e, err := range n.store.Range(n.prefix, after(n.prefix)) {
+	n.end = append(n.end[:0], n.prefix...)
+	for e, err := range n.store.Range(n.prefix, after(n.end)) {
 		if err != nil {
 			return err
 		}
@@ -281,9 +288,8 @@ func (n *foreignTell[K, FK, V2]) Receive(r Record[FK, Change[V2]]) (err error) {
 	return nil
 }
 
-// after returns the first key behind all that begin with a prefix; nil: there is none.
-func after(prefix []byte) []byte {
-	end := bytes.Clone(prefix)
+// after makes a prefix the first key behind all that begin with it; nil: there is none.
+func after(end []byte) []byte {
 	for i := len(end) - 1; i >= 0; i-- {
 		if end[i]++; end[i] != 0 {
 			return end[:i+1]

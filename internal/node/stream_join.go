@@ -114,6 +114,8 @@ type streamJoin[K, A, B, R any] struct {
 	entries []store.WindowEntry
 	lonely  []byte // scratch: a key of alone
 	list    []byte
+	closed  []closedKey
+	bytes   []byte // of closed
 }
 
 func (n *streamJoin[K, A, B, R]) Receive(r Record[K, A]) error {
@@ -155,7 +157,7 @@ func (n *streamJoin[K, A, B, R]) Receive(r Record[K, A]) error {
 func (n *streamJoin[K, A, B, R]) match(r Record[K, A], key []byte, e store.WindowEntry) error {
 	if n.alone != nil {
 		n.lonely = appendLonely(n.lonely[:0], e.Start, n.reversed, key)
-		there, err := n.alone.Get(n.lonely)
+		there, err := n.alone.Peek(n.lonely)
 		if err != nil {
 			return err
 		}
@@ -190,13 +192,13 @@ func (n *streamJoin[K, A, B, R]) single(r Record[K, A]) error {
 func (n *streamJoin[K, A, B, R]) wait(r Record[K, A], key []byte) error {
 	n.clock.first = min(n.clock.first, r.Time)
 	n.lonely = appendLonely(n.lonely[:0], r.Time, !n.reversed, key)
-	there, err := n.alone.Get(n.lonely)
+	there, err := n.alone.Peek(n.lonely)
 	if err != nil {
 		return err
 	}
 	n.list = append(n.list[:0], there.Bytes...)
 	if there.Bytes == nil {
-		n.list = append(n.list, 1, 0, 0, 0, 0) // a list of values that have their lengths in front, see serde.List
+		n.list = append(n.list, listOfSized, 0, 0, 0, 0)
 	}
 	binary.BigEndian.PutUint32(n.list[1:], binary.BigEndian.Uint32(n.list[1:])+1)
 	at := len(n.list)
@@ -215,41 +217,63 @@ func (n *streamJoin[K, A, B, R]) settle(r Record[K, A]) error {
 		return nil
 	}
 	n.clock.next = now + n.task.EmitInterval()
-	closed, err := n.closed()
-	if err != nil {
+	if err := n.findClosed(); err != nil {
 		return err
 	}
-	for _, e := range closed {
-		values, err := lists.Decode(e.Value.Bytes)
-		if err != nil {
-			return fmt.Errorf("store %q: %w", n.Alone, err)
+	for _, c := range n.closed {
+		key, values := n.bytes[c.key:c.values], n.bytes[c.values:c.end]
+		if err := n.settleKey(r, key, values); err != nil {
+			return err
 		}
-		for _, v := range values {
-			if err := n.lone(r, e.Key, v); err != nil {
-				return err
-			}
-		}
-		if err := n.alone.Put(e.Key, store.Value{Timestamp: r.Time}, nil); err != nil {
+		if err := n.alone.Put(key, store.Value{Timestamp: r.Time}, nil); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// lists is the serde of the values of one key and time.
-var lists = serde.List(serde.Bytes)
+// settleKey joins the records of one key and time with nothing: a list of values that have their lengths in front.
+func (n *streamJoin[K, A, B, R]) settleKey(r Record[K, A], key, values []byte) error {
+	if len(values) < listPrefix || values[0] != listOfSized {
+		return fmt.Errorf("store %q: %d bytes are not a list of values", n.Alone, len(values))
+	}
+	for list := values[listPrefix:]; len(list) > 0; {
+		size := uint32(math.MaxUint32)
+		if len(list) >= 4 {
+			size, list = binary.BigEndian.Uint32(list), list[4:]
+		}
+		if uint64(size) > uint64(len(list)) {
+			return fmt.Errorf("store %q: a list of values of %d bytes ends within one", n.Alone, len(values))
+		}
+		if err := n.lone(r, key, list[:size:size]); err != nil {
+			return err
+		}
+		list = list[size:]
+	}
+	return nil
+}
 
-// closed returns what has waited long enough, in the order of time. It stops at the first of each side that has not.
-func (n *streamJoin[K, A, B, R]) closed() (found []store.Entry, err error) {
+// A list has in front how it is encoded, and the number of values (serde.List).
+const (
+	listPrefix  = 5
+	listOfSized = 1 // each value has its length in front
+)
+
+// closedKey is where key and values of records are that have waited long enough, in streamJoin.bytes.
+type closedKey struct{ key, values, end int }
+
+// findClosed finds what has waited long enough, in the order of time. It stops at the first of each side that has not.
+func (n *streamJoin[K, A, B, R]) findClosed() error {
 	openA, openB := false, false
+	n.closed, n.bytes = n.closed[:0], n.bytes[:0]
 	n.clock.first = math.MaxInt64
 	for e, err := range n.alone.Range(nil, nil) {
 		if err != nil {
-			return nil, err
+			return err
 		}
 		time, first, _, ok := splitLonely(e.Key)
 		if !ok || len(e.Value.Bytes) == 0 {
-			return nil, fmt.Errorf("store %q: a key of %d bytes with a value of %d is not one of a join", n.Alone, len(e.Key), len(e.Value.Bytes))
+			return fmt.Errorf("store %q: a key of %d bytes with a value of %d is not one of a join", n.Alone, len(e.Key), len(e.Value.Bytes))
 		}
 		n.clock.first = time
 		if openA && openB {
@@ -264,9 +288,11 @@ func (n *streamJoin[K, A, B, R]) closed() (found []store.Entry, err error) {
 			*open = true
 			continue
 		}
-		found = append(found, store.Entry{Key: append([]byte{}, e.Key...), Value: store.Value{Bytes: append([]byte{}, e.Value.Bytes...)}})
+		at := len(n.bytes)
+		n.bytes = append(append(n.bytes, e.Key...), e.Value.Bytes...)
+		n.closed = append(n.closed, closedKey{at, at + len(e.Key), len(n.bytes)})
 	}
-	return found, nil
+	return nil
 }
 
 // lone joins a record of either side with nothing.

@@ -32,6 +32,8 @@ type Buffer struct {
 
 	topic             string // that was read last: mostly it is the same
 	key, value, taken []byte // scratch
+	keys              []byte // where those that wait are handed out from
+	origin            topology.Record
 }
 
 // NewBuffer makes the view of a buffer store, which may still be restored until the view is first used.
@@ -59,7 +61,7 @@ func (b *Buffer) loadAll() error {
 		if err != nil {
 			return b.corrupt(e.Key, err)
 		}
-		b.waiting.push(keyTime{v.Time, string(e.Key)})
+		b.waiting.push(keyTime{v.Time, b.keep(e.Key)})
 		b.bytes += v.size(e.Key)
 	}
 	b.loaded = true
@@ -97,11 +99,21 @@ func (b *Buffer) Put(key []byte, v Buffered) error {
 		b.bytes -= there.size(key)
 	} else {
 		v.Prior = v.Old
-		b.waiting.push(keyTime{v.Time, string(key)})
+		b.waiting.push(keyTime{v.Time, b.keep(key)})
 	}
 	b.bytes += v.size(key)
-	b.value = v.append(b.value[:0])
-	return b.store.Put(key, Value{Bytes: b.value, Timestamp: -1}, &v.Origin)
+	b.value, b.origin = v.append(b.value[:0]), v.Origin
+	return b.store.Put(key, Value{Bytes: b.value, Timestamp: -1}, &b.origin)
+}
+
+// keep returns a key that waits. They go about in the order in which they come, so that they may share memory.
+func (b *Buffer) keep(key []byte) string {
+	if len(key) > cap(b.keys)-len(b.keys) {
+		b.keys = make([]byte, 0, max(1<<10, len(key)))
+	}
+	n := len(b.keys)
+	b.keys = append(b.keys, key...)
+	return unsafeString(b.keys[n:])
 }
 
 // First returns the time of the change that is next, and whether there is one.
@@ -135,7 +147,8 @@ func (b *Buffer) Take(f func(key []byte, v Buffered) error) error {
 	}
 	b.waiting.pop()
 	b.bytes -= v.size(key)
-	return b.store.Put(key, Value{Timestamp: -1}, &v.Origin)
+	b.origin = v.Origin
+	return b.store.Put(key, Value{Timestamp: -1}, &b.origin)
 }
 
 // Size returns how many changes wait, and about how many bytes they have in Java's memory.

@@ -39,6 +39,16 @@ func (s *Store) Get(key []byte) (Value, error) {
 	return e.value(), nil
 }
 
+// Peek is Get for a key that is not expected to be asked for again: nothing is kept for that.
+func (s *Store) Peek(key []byte) (Value, error) {
+	if s.find(key) != nil {
+		return s.Get(key)
+	}
+	s.refresh()
+	s.counts.now.Gets++
+	return s.loadUnless(key, s.tooOld)
+}
+
 // find returns the entry of a key, or nil. What is written is mostly what was read just before.
 func (s *Store) find(key []byte) *entry {
 	if e := s.last; e != nil && e.key == string(key) {

@@ -46,11 +46,14 @@ func (s *Store) RangeBackward(lo, hi []byte) iter.Seq2[Entry, error] {
 
 // rangeBounds returns bounds in the engine.
 func rangeBounds(lo, hi []byte) (l, h []byte) {
-	l, h = append([]byte{dataPrefix}, lo...), []byte{dataPrefix + 1}
-	if hi != nil {
-		h = append([]byte{dataPrefix}, hi...)
+	b := append(append(make([]byte, 0, len(lo)+len(hi)+2), dataPrefix), lo...)
+	n := len(b)
+	if hi == nil {
+		b = append(b, dataPrefix+1)
+	} else {
+		b = append(append(b, dataPrefix), hi...)
 	}
-	return l, h
+	return b[:n:n], b[n:]
 }
 
 // merge gives the entries of a scan of the engine and the changed ones, which have precedence, both in the order of
@@ -67,7 +70,7 @@ func merge(
 		key := p.key[1:]
 		c := -1
 		for len(changed) > 0 {
-			if c = compare(changed[0].key, string(key)); c >= 0 {
+			if c = compare(changed[0].key, unsafeString(key)); c >= 0 {
 				break
 			}
 			if !give(yield, changed[0]) {
@@ -91,5 +94,5 @@ func merge(
 }
 
 func give(yield func(Entry, error) bool, e *entry) bool {
-	return e.null || yield(Entry{[]byte(e.key), e.value()}, nil)
+	return e.null || yield(Entry{e.keyBytes(), e.value()}, nil)
 }

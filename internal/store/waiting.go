@@ -14,7 +14,7 @@ import (
 type Waiting struct {
 	store  *Store
 	loaded bool
-	first  int64 // the least time; math.MaxInt64: none waits
+	first  int64 // nothing waits with a lesser time; math.MaxInt64: nothing waits
 	number uint32
 
 	key, value []byte // scratch
@@ -33,6 +33,10 @@ func (w *Waiting) Load() (last int64, err error) {
 	if w.loaded {
 		return -1, nil
 	}
+	return w.load()
+}
+
+func (w *Waiting) load() (last int64, err error) {
 	w.first, w.number, last = math.MaxInt64, uint32(max(0, w.store.next))&math.MaxInt32, -1
 	for e, err := range w.store.RangeBackward(nil, nil) {
 		if err == nil {
@@ -100,19 +104,16 @@ func (w *Waiting) Take(until int64, f func(key []byte, v Buffered) error) error 
 // gather copies what is ready: the store must not be changed while it is read.
 func (w *Waiting) gather(until int64) error {
 	w.ready, w.bytes = w.ready[:0], w.bytes[:0]
-	lo := appendWaitingTime(w.key[:0], w.first)
-	w.first = math.MaxInt64
-	for e, err := range w.store.Range(lo, nil) {
-		var time int64
+	w.key = appendWaitingTime(w.key[:0], w.first)
+	n := len(w.key)
+	w.key = appendWaitingTime(w.key, until+1)
+	w.first = min(until, math.MaxInt64-1) + 1
+	for e, err := range w.store.Range(w.key[:n:n], w.key[n:]) {
 		if err == nil {
-			time, err = w.time(e.Key)
+			_, err = w.time(e.Key)
 		}
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case time > until:
-			w.first = time
-			return nil
 		}
 		e.Key, e.Value.Bytes = w.copy(e.Key), w.copy(e.Value.Bytes)
 		w.ready = append(w.ready, e)
