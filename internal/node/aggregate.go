@@ -51,7 +51,7 @@ func Aggregate[K, V, A any](name string, a Aggregation[K, V, A]) topology.NewFun
 			return nil, err
 		}
 		n := &aggregate[K, V, A]{baseOf(name, task), a, s, nullsOf[A](), forwarder[K, A]{out: out, sendOld: a.SendOld()}}
-		n.onFlush(task, s.Store, a.Key.Decode, s.decode)
+		n.onFlush(task, s.Store, refer(a.Key), s.decode)
 		return n, nil
 	}
 }

@@ -40,6 +40,7 @@ func SessionAggregate[K, V, A any](name string, w SessionWindows, a SessionAggre
 		}
 		n.forwarder = forwarder[serde.Windowed[K], A]{out: Outputs[serde.Windowed[K], Change[A]]{atEnd[K, A]{out}}, sendOld: a.SendOld()}
 		if !onClose {
+			n.refer = refer(a.Key)
 			n.onFlush(task, s.Store, n.decodeKey, s.decode)
 		}
 		return n, nil
@@ -56,6 +57,7 @@ type sessionAggregate[K, V, A any] struct {
 	showNulls  bool
 	found      []session[A] // of the record in process
 	entries    []store.WindowEntry
+	refer      func([]byte) (K, error)
 	streamTime int64 // the greatest timestamp seen; -1: none
 	closing
 }
@@ -77,7 +79,7 @@ func (a atEnd[K, A]) Receive(r Record[serde.Windowed[K], Change[A]]) error {
 
 func (n *sessionAggregate[K, V, A]) decodeKey(b []byte) (w serde.Windowed[K], err error) {
 	key, start, end := store.SplitSessionKey(b)
-	w.Key, err = n.Key.Decode(key)
+	w.Key, err = n.refer(key)
 	w.Window = serde.Window{Start: start, End: end}
 	return w, err
 }

@@ -34,7 +34,7 @@ func materialize[K, V any](name string, task topology.Context, children []any, t
 		if m.store, err = openKeyValue(task, store, t.Key, t.Value); err != nil {
 			return m, err
 		}
-		m.onFlush(task, m.store.Store, t.Key.Decode, m.store.decode)
+		m.onFlush(task, m.store.Store, refer(t.Key), m.store.decode)
 	}
 	return m, nil
 }

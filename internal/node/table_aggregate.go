@@ -20,7 +20,7 @@ func TableAggregate[K, V, A any](name string, a Aggregation[K, V, A], subtract f
 			return nil, err
 		}
 		n := &tableAggregate[K, V, A]{baseOf(name, task), a, subtract, s, nullsOf[A](), forwarder[K, A]{out: out, sendOld: a.SendOld()}}
-		n.onFlush(task, s.Store, a.Key.Decode, s.decode)
+		n.onFlush(task, s.Store, refer(a.Key), s.decode)
 		return n, nil
 	}
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"math"
+	"unsafe"
 
 	"github.com/millrace/millrace/internal/store"
 	"github.com/millrace/millrace/serde"
@@ -222,7 +223,7 @@ func (f *forwarder[K, V]) forward(r Record[K, Change[V]]) error {
 }
 
 // onFlush sends on what the cache of s held back: the newest value of a key, in the name of the record that wrote it
-// (TimestampedCacheFlushListener).
+// (TimestampedCacheFlushListener). What decodeKey returns may refer to the bytes.
 func (f *forwarder[K, V]) onFlush(task topology.Context, s *store.Store, decodeKey func([]byte) (K, error), decode func(store.Value, error) (Entry[V], error)) {
 	f.cached = s.Cached()
 	if !f.cached {
@@ -251,6 +252,16 @@ func (f *forwarder[K, V]) onFlush(task topology.Context, s *store.Store, decodeK
 		task.Become(was) // not deferred: where it panics it is origin that was in process
 		return err
 	}, f.sendOld)
+}
+
+// refer returns how keys are decoded whose bytes are never changed: a string refers to them.
+func refer[K any](key serde.Serde[K]) func([]byte) (K, error) {
+	if any(key) != any(serde.String) {
+		return key.Decode
+	}
+	return any(func(b []byte) (string, error) {
+		return unsafe.String(unsafe.SliceData(b), len(b)), nil
+	}).(func([]byte) (K, error))
 }
 
 // OptGetter reads a table whose values may be null as one that shows them.

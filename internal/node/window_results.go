@@ -15,6 +15,7 @@ type windowResults[K, V, A any] struct {
 	end        func(start int64) int64
 	nulls      nulls[A]
 	showNulls  bool
+	refer      func([]byte) (K, error)
 	streamTime int64 // the greatest timestamp seen; -1: none
 	closing
 }
@@ -35,6 +36,7 @@ func openResults[K, V, A any](task topology.Context, name string, children []any
 		forwarder: forwarder[serde.Windowed[K], A]{out: out, sendOld: a.SendOld()}, streamTime: -1, closing: closingOf(task, a.Store, onClose),
 	}
 	if !onClose {
+		n.refer = refer(a.Key)
 		n.onFlush(task, s.Store, n.decodeKey, s.decode)
 	}
 	return n, nil
@@ -42,7 +44,7 @@ func openResults[K, V, A any](task topology.Context, name string, children []any
 
 func (n *windowResults[K, V, A]) decodeKey(b []byte) (w serde.Windowed[K], err error) {
 	key, start := store.SplitWindowKey(b)
-	w.Key, err = n.Key.Decode(key)
+	w.Key, err = n.refer(key)
 	w.Window = serde.Window{Start: start, End: n.end(start)}
 	return w, err
 }

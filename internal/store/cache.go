@@ -203,8 +203,8 @@ func (s *Store) log(key []byte, v Value, headers []topology.Header) error {
 	return s.Log(s.logged[start:middle:middle], value, v.Timestamp, headers)
 }
 
-// OnFlush sets what is called for each change that leaves the record cache, after it was logged. needOld says that it
-// wants the value before. A change from nothing to nothing is neither logged nor sent on.
+// OnFlush sets what is called for each change that leaves the record cache, after it was logged. The bytes of the key are
+// never changed, and may be kept. needOld says that it wants the value before. A change from nothing to nothing is neither logged nor sent on.
 func (s *Store) OnFlush(f func(key []byte, newer, older Value, origin *topology.Record) error, needOld bool) {
 	s.flush, s.needOld = f, needOld
 }
@@ -341,8 +341,12 @@ func (s *Store) older(key []byte, h *held, deleted bool) (Value, error) {
 	return h.below, nil
 }
 
-// newEntry adds an entry without a value to the map, with room for so many bytes.
+// newEntry adds an entry without a value to the map, with room for so many bytes: not for many, as whoever keeps the key
+// keeps them too.
 func (s *Store) newEntry(key []byte, room int) *entry {
+	if room > mostRoom {
+		room = 0
+	}
 	b := append(make([]byte, 0, len(key)+room), key...) // key and value, as long as it has no more bytes
 	e := &entry{key: unsafeString(b), buf: b[len(key):], null: true}
 	s.entries[e.key] = e

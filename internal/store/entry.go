@@ -12,9 +12,11 @@ import (
 // entry is what the map holds for a key. It is in one or two of these states: dirty, in the record cache, neither logged
 // nor sent on; pending, logged but not in the engine; neither: as in the engine, kept for reads.
 //
-// There are as many of them as fit into the budgets, so they are small.
+// There are as many of them as fit into the budgets, so they are small. Neither an entry nor the memory of its key is ever
+// used again for another: whoever points to one, a range that is read, a change on its way out of the cache or a commit,
+// has it as it is, and what a flush sends on may refer to the key for as long as it likes.
 type entry struct {
-	key        string
+	key        string // never changed
 	buf        []byte // the value, unless null
 	time       int64
 	held       *held // while the entry is dirty
@@ -59,6 +61,9 @@ const (
 	entrySize = int64(unsafe.Sizeof(entry{})) + 38 + 2*6
 
 	heldSize = int64(unsafe.Sizeof(held{}))
+
+	// mostRoom is how many bytes of a value lie behind its key.
+	mostRoom = 128
 )
 
 func (e *entry) dirty() bool { return e.held != nil }
