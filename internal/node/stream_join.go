@@ -91,7 +91,9 @@ func JoinThis[K, A, B, R any](name string, j StreamJoin[K, A, B, R]) topology.Ne
 			return n, err
 		}
 		n.clock = task.Shared(j.Alone, func() any { return &joinClock{streamTime: -1, first: math.MaxInt64} }).(*joinClock)
-		n.alone, err = openStore(task, j.Alone)
+		if n.alone, err = openStore(task, j.Alone); err == nil {
+			n.alone.Passing()
+		}
 		return n, err
 	}
 }

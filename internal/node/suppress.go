@@ -38,6 +38,7 @@ func Suppress[K, V any](name string, s Suppression, buffer string, key serde.Ser
 			if n.ends, ok = any(&n.key).(interface{ End() time.Time }); !ok {
 				return nil, fmt.Errorf("node %q waits for windows to close, but %T has none", name, n.key)
 			}
+			n.buffer.Passing()
 		}
 		return n, nil
 	}

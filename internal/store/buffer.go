@@ -44,6 +44,9 @@ func NewBuffer(s *Store) (*Buffer, error) {
 	return &Buffer{store: s}, nil
 }
 
+// Passing says that no key comes again once its change was taken.
+func (b *Buffer) Passing() { b.store.Passing() }
+
 // load looks at what the store has had from the start.
 func (b *Buffer) load() error {
 	if b.loaded {

@@ -27,7 +27,11 @@ func (s *Store) Get(key []byte) (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	e := s.newEntry(key, len(v.Bytes))
+	room := len(v.Bytes)
+	if v.Bytes == nil {
+		room = s.room // it is written next, mostly
+	}
+	e := s.newEntry(key, room)
 	e.set(v)
 	s.place(e)
 	if err := s.evict(); err != nil {
@@ -90,6 +94,7 @@ func (s *Store) Put(key []byte, v Value, origin *topology.Record) error {
 			return err
 		}
 	}
+	s.room = len(v.Bytes)
 	e := s.find(key)
 	if !s.cached {
 		return s.write(e, key, v, origin)
@@ -97,14 +102,14 @@ func (s *Store) Put(key []byte, v Value, origin *topology.Record) error {
 	switch {
 	case e == nil:
 		e = s.newEntry(key, len(v.Bytes))
-		e.hold(false)
+		e.hold(s.slab.held(), false)
 	case e.dirty() && e.held.number < s.turn:
 		s.split(e)
 	case e.dirty():
 		s.dirty.remove(e) // to the end: the order is that of the last changes
 		s.dirty.push(e)
 	default:
-		e.hold(true)
+		e.hold(s.slab.held(), true)
 	}
 	e.set(v)
 	e.held.from(origin)
@@ -250,7 +255,7 @@ func (s *Store) split(e *entry) {
 	waiting.held.split = true
 	s.dirty.replace(e, waiting)
 	e.buf, e.at, e.counted = nil, nowhere, 0
-	e.hold(false)
+	e.hold(s.slab.held(), false)
 	e.held.below, e.held.known = waiting.held.below, waiting.held.known
 }
 
@@ -347,8 +352,15 @@ func (s *Store) newEntry(key []byte, room int) *entry {
 	if room > mostRoom {
 		room = 0
 	}
-	b := append(make([]byte, 0, len(key)+room), key...) // key and value, as long as it has no more bytes
-	e := &entry{key: unsafeString(b), buf: b[len(key):], null: true}
+	var e *entry
+	var b []byte // key and value, as long as it has no more bytes
+	if s.passing || s.versioned && s.time(key) < endless {
+		e, b = s.slab.entry(len(key) + room)
+	} else {
+		e, b = &entry{}, make([]byte, 0, len(key)+room)
+	}
+	b = append(b, key...)
+	*e = entry{key: unsafeString(b), buf: b[len(key):], null: true}
 	s.entries[e.key] = e
 	s.last = e
 	return e

@@ -108,11 +108,12 @@ func (e *entry) set(v Value) {
 	}
 }
 
-// hold makes the entry dirty. known says that its value is that below the cache, which is kept.
-func (e *entry) hold(known bool) {
-	h := spare.Get().(*held)
+// hold makes the entry dirty, by h. known says that its value is that below the cache, which is kept.
+func (e *entry) hold(h *held, known bool) {
 	if h.known = known; known {
 		h.below = e.value()
+	}
+	if h.below.Bytes != nil {
 		e.buf, h.buf = h.buf[:0], e.buf
 	}
 	e.held = h
@@ -131,7 +132,7 @@ func (h *held) origin() topology.Record {
 }
 
 // spare are helds that are not in use.
-var spare = sync.Pool{New: func() any { return &held{} }}
+var spare sync.Pool
 
 // release gives a held back. Its headers went on with the record.
 func (h *held) release() {

@@ -277,6 +277,14 @@ type driven struct {
 	clock   int64
 
 	compared int // the records of log that were compared already
+
+	keys []keptKey // of flushed, all
+}
+
+// keptKey is a key as it was handed out by a flush, and as it was then.
+type keptKey struct {
+	key []byte
+	was string
 }
 
 func drive(t *testing.T, spec *state.Spec, seed uint64) *driven {
@@ -309,6 +317,7 @@ func (d *driven) open() {
 			c.older = "any"
 		}
 		d.flushed = append(d.flushed, c)
+		d.keys = append(d.keys, keptKey{key, c.key})
 		if d.rnd.IntN(5) == 0 {
 			d.meanwhile[len(d.flushed)] = d.putStore()
 		}
@@ -643,6 +652,11 @@ func TestStoreModel(t *testing.T) {
 					d.compare()
 				}
 				check(t, d.store.Close())
+				for _, k := range d.keys {
+					if string(k.key) != k.was {
+						t.Fatalf("the key %x of a change has become %x", k.was, k.key)
+					}
+				}
 			})
 		}
 	}

@@ -59,6 +59,9 @@ type Store struct {
 	reads     bool          // it is a reader of another
 	shared    *atomic.Int64 // of a store with readers: the stream time by which they leave away what is too old
 	entries   map[string]*entry
+	slab      slab       // for those that are made next
+	passing   bool       // they come and go together
+	room      int        // bytes of the value that was put last
 	last      *entry     // that was found last
 	dirty     list       // in the record cache, in the order of their last change
 	puts      uint64     // changes that went into the record cache
@@ -97,6 +100,7 @@ func Open(c Config) (*Store, error) {
 		s.shared.Store(-1)
 	}
 	s.forgetting.init(c.Spec.MaxEntries)
+	s.passing = s.window
 	if err := s.openEngine(); err != nil {
 		return nil, fmt.Errorf("store %q: %w", c.Spec.Name, err)
 	}

@@ -585,19 +585,27 @@ func TestUnreadableEntries(t *testing.T) {
 
 // What the budgets count is what entries take, so that they bound the memory of the process.
 func TestEntrySize(t *testing.T) {
-	for _, spec := range []*state.Spec{&table, cached(table)} {
+	for _, spec := range []*state.Spec{&table, cached(table), &windows, cached(windows)} {
 		r := testResources(t, Limits{RecordCache: 1 << 30})
 		s, err := Open(Config{Spec: spec, Resources: r})
 		check(t, err)
 		const n = 50_000
+		put := func(i int) {
+			k, v := fmt.Appendf(nil, "a key of some length %08d", i), Value{[]byte("12345678"), 1}
+			if spec.Kind == state.Window {
+				check(t, s.PutWindow(k, int64(i), v, &topology.Record{}))
+			} else {
+				check(t, s.Put(k, v, &topology.Record{}))
+			}
+		}
 		before := heap()
 		for i := range n {
-			check(t, s.Put(fmt.Appendf(nil, "a key of some length %08d", i), Value{[]byte("12345678"), 1}, &topology.Record{}))
+			put(i)
 		}
 		if spec.Cached { // half of them have a value below, too
 			check(t, s.FlushCache())
 			for i := range n {
-				check(t, s.Put(fmt.Appendf(nil, "a key of some length %08d", i*2), Value{[]byte("12345678"), 1}, &topology.Record{}))
+				put(i * 2)
 			}
 		}
 		took, counted := heap()-before, r.dirty.Load()+r.overlay.Load()

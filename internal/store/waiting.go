@@ -26,7 +26,10 @@ type Waiting struct {
 const waitingPrefix, waitingSuffix = 1 + 8, 4
 
 // NewWaiting makes the view of a store, which may still be restored until the view is first used.
-func NewWaiting(s *Store) *Waiting { return &Waiting{store: s} }
+func NewWaiting(s *Store) *Waiting {
+	s.Passing()
+	return &Waiting{store: s}
+}
 
 // Load looks at what waits from the start, and returns the greatest time of it; -1: nothing waits.
 func (w *Waiting) Load() (last int64, err error) {
