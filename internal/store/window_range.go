@@ -209,24 +209,36 @@ func (q *windowQuery) scanTimes(from, last int64) error {
 		if err != nil {
 			return err
 		}
-		value := p.value
 		if q.indexed {
-			q.mapped = q.mapKey(q.mapped[:0], p.key)
-			q.at = q.engineKey(q.at[:0], q.mapped)
-			v, ok, err := q.engine.get(q.at, nil)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				return &CorruptError{q.Dir, fmt.Errorf("the index has key %x, which is not there", q.mapped)}
-			}
-			value = v
+			err = q.addIndexed(p.key)
+		} else {
+			err = q.addPair(p.key, p.value)
 		}
-		if err := q.addPair(p.key, value); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// addIndexed adds an entry that the index has, from the map where that has it as the engine does.
+func (q *windowQuery) addIndexed(key []byte) error {
+	q.mapped = q.mapKey(q.mapped[:0], key)
+	if e := q.entries[string(q.mapped)]; e != nil {
+		if !e.at.changed() && !q.skips(q.mapped) {
+			q.add(q.mapped, e.value())
+		}
+		return nil
+	}
+	q.at = q.engineKey(q.at[:0], q.mapped)
+	value, ok, err := q.engine.get(q.at, q.val[:0])
+	switch q.val = value; {
+	case err != nil:
+		return err
+	case !ok:
+		return &CorruptError{q.Dir, fmt.Errorf("the index has key %x, which is not there", q.mapped)}
+	}
+	return q.addPair(key, value)
 }
 
 // timeBounds returns the range of the engine's keys, or of its index, in which the windows of some times lie.
