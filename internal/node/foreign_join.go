@@ -246,7 +246,9 @@ func (j ForeignJoin[K, V, FK, V2, R]) Tell(name string) topology.NewFunc {
 			return nil, err
 		}
 		s, err := openStore(task, j.Store)
-		return &foreignTell[K, FK, V2]{base: baseOf(name, task), key: j.Key, foreign: j.Foreign, versioned: j.OtherVersioned, store: s, out: out}, err
+		n := &foreignTell[K, FK, V2]{base: baseOf(name, task), key: j.Key, foreign: j.Foreign, versioned: j.OtherVersioned, store: s, out: out}
+		n.tell = n.answer
+		return n, err
 	}
 }
 
@@ -257,6 +259,8 @@ type foreignTell[K, FK, V2 any] struct {
 	versioned bool
 	store     *store.Store
 	out       Outputs[K, Response[V2]]
+	change    Record[FK, Change[V2]] // in process
+	tell      func(store.Entry) (more bool, err error)
 	prefix    []byte
 	end       []byte // scratch
 }
@@ -272,20 +276,19 @@ func (n *foreignTell[K, FK, V2]) Receive(r Record[FK, Change[V2]]) (err error) {
 		return fmt.Errorf("node %q: encoding the foreign key: %w", n.name, err)
 	}
 	n.end = append(n.end[:0], n.prefix...)
-	for e, err := range n.store.Range(n.prefix, after(n.end)) {
-		if err != nil {
-			return err
-		}
-		s, err := readSubscription(e.Value.Bytes)
-		if err != nil {
-			return fmt.Errorf("node %q: %w", n.name, err)
-		}
-		s.Primary = e.Key[len(n.prefix):]
-		if err := respond(n.out, n.name, n.key, s, r.Value.New, r.Value.NullNew, r.Time, r.Headers); err != nil {
-			return err
-		}
+	n.change = r
+	return n.store.Visit(n.prefix, after(n.end), n.tell)
+}
+
+// answer responds to one that subscribed.
+func (n *foreignTell[K, FK, V2]) answer(e store.Entry) (more bool, err error) {
+	s, err := parseSubscription(e.Value.Bytes)
+	if err != nil {
+		return false, fmt.Errorf("node %q: %w", n.name, err)
 	}
-	return nil
+	s.Primary = e.Key[len(n.prefix):]
+	c := &n.change
+	return true, respond(n.out, n.name, n.key, s, c.Value.New, c.Value.NullNew, c.Time, c.Headers)
 }
 
 // after makes a prefix the first key behind all that begin with it; nil: there is none.

@@ -73,7 +73,14 @@ func appendSubscription(dst []byte, s Subscription) ([]byte, error) {
 	return binary.BigEndian.AppendUint32(dst, uint32(s.Partition)), nil
 }
 
-func readSubscription(b []byte) (s Subscription, err error) {
+func readSubscription(b []byte) (Subscription, error) {
+	s, err := parseSubscription(b)
+	s.Primary = append([]byte{}, s.Primary...)
+	return s, err
+}
+
+// parseSubscription reads a subscription that refers to the bytes.
+func parseSubscription(b []byte) (s Subscription, err error) {
 	if len(b) < 2 {
 		return s, fmt.Errorf("a subscription of a foreign-key join has %d bytes, too few", len(b))
 	}
@@ -99,7 +106,7 @@ func readSubscription(b []byte) (s Subscription, err error) {
 		}
 		b = b[:len(b)-4]
 	}
-	s.Primary = append([]byte{}, b...)
+	s.Primary = b
 	return s, nil
 }
 

@@ -83,8 +83,7 @@ func (s *Store) recall() error {
 	}
 	was, present := s.forgetting, map[string]bool{}
 	s.forgetting.init(s.most)
-	l, h := rangeBounds(nil, nil)
-	for p, err := range s.engine.scan(l, h) {
+	for p, err := range s.engine.scan([]byte{dataPrefix}, []byte{dataPrefix + 1}) {
 		if err != nil {
 			return err
 		}

@@ -86,6 +86,7 @@ type Store struct {
 	key, val  []byte      // scratch
 	query     windowQuery // of windows and sessions of one key
 	search    versionSearch
+	merger    *merger            // of a range; nil: in use, or not made yet
 	origins   []*topology.Record // not in use
 	windowed
 	forgetting
