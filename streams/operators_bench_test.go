@@ -17,73 +17,72 @@ import (
 // operators are the stateful operators, each behind the source in and before the sink out.
 var operators = []struct {
 	name  string
-	most  float64 // allocations a record, where that is more than 3.5
 	build func(b *streams.Builder, in *streams.Stream[string, int64])
 }{
-	{"count", 0, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"count", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		in.GroupByKey().Count().ToStream().To("out")
 	}},
-	{"reduce", 0, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"reduce", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		in.GroupByKey().Reduce(sum).ToStream().To("out")
 	}},
-	{"tumbling", 5, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"tumbling", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		in.GroupByKey().WindowedBy(streams.Tumbling(200 * time.Millisecond)).Count().ToStream().To("out")
 	}},
-	{"tumbling, on close", 4, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"tumbling, on close", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		in.GroupByKey().WindowedBy(streams.Tumbling(200 * time.Millisecond)).EmitOnClose().Count().ToStream().To("out")
 	}},
-	{"sliding", 9, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"sliding", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		in.GroupByKey().Sliding(streams.Apart(time.Second)).Reduce(sum).ToStream().To("out")
 	}},
-	{"sessions", 6, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"sessions", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		in.GroupByKey().Sessions(streams.Gap(time.Second)).Count().ToStream().To("out")
 	}},
-	{"sessions, on close", 7, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"sessions, on close", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		in.GroupByKey().Sessions(streams.Gap(50 * time.Millisecond)).EmitOnClose().Count().ToStream().To("out")
 	}},
-	{"suppress", 5.5, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"suppress", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		in.ToTable().Suppress(streams.UntilTimeLimit(50 * time.Millisecond)).ToStream().To("out")
 	}},
-	{"final", 8, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"final", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		in.GroupByKey().WindowedBy(streams.Tumbling(200 * time.Millisecond)).Count().Final().ToStream().To("out")
 	}},
-	{"cogroup", 0, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"cogroup", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		add := func(_ string, v, total int64) int64 { return total + v }
 		in.GroupByKey().Cogroup(add).And(in.Filter(func(_ string, v int64) bool { return v%2 == 0 }).GroupByKey(), add).
 			Aggregate(func() int64 { return 0 }, streams.WithValue(serde.Int64)).ToStream().To("out")
 	}},
-	{"table", 0, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"table", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		in.ToTable(streams.As("kept")).ToStream().To("out")
 	}},
-	{"table filter", 0, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"table filter", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		in.ToTable(streams.As("kept")).Filter(func(_ string, v int64) bool { return v%3 > 0 }, streams.As("kept-too")).ToStream().To("out")
 	}},
-	{"stream-stream join", 4.5, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"stream-stream join", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		odd := in.Filter(func(_ string, v int64) bool { return v%2 > 0 })
 		in.Join(odd, streams.Within(50*time.Millisecond), sum).To("out")
 	}},
-	{"stream-stream outer join", 10.5, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"stream-stream outer join", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		odd := in.Filter(func(_ string, v int64) bool { return v%2 > 0 })
 		in.OuterJoin(odd, streams.Within(50*time.Millisecond), func(a, b streams.Opt[int64]) int64 { return a.Or(0) + b.Or(0) }).To("out")
 	}},
-	{"table-table join", 5.5, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"table-table join", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		in.ToTable().Join(in.MapValues(func(v int64) int64 { return 2 * v }).ToTable(), sum).ToStream().To("out")
 	}},
-	{"stream-table join", 0, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"stream-table join", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		in.JoinTable(in.ToTable(streams.As("kept")), sum).To("out")
 	}},
-	{"stream-table join, versioned", 4, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"stream-table join, versioned", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		in.JoinTable(in.ToTable(streams.As("kept"), streams.Versioned(time.Minute)), sum).To("out")
 	}},
-	{"stream-table join, with grace", 10, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"stream-table join, with grace", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		table := in.ToTable(streams.As("kept"), streams.Versioned(time.Minute))
 		in.JoinTable(table, sum, streams.Grace(50*time.Millisecond)).To("out")
 	}},
-	{"global join", 0, func(b *streams.Builder, in *streams.Stream[string, int64]) {
+	{"global join", func(b *streams.Builder, in *streams.Stream[string, int64]) {
 		rows := b.GlobalTable("rows", serde.String, serde.Int64, streams.As("rows"))
 		in.JoinGlobal(rows, func(k string, _ int64) string { return k }, sum).To("out")
 	}},
-	{"foreign-key join", 8.5, func(_ *streams.Builder, in *streams.Stream[string, int64]) {
+	{"foreign-key join", func(_ *streams.Builder, in *streams.Stream[string, int64]) {
 		left, right := in.ToTable(streams.As("left")), in.MapValues(func(v int64) int64 { return 2 * v }).ToTable(streams.As("right"))
 		left.JoinOn(right, func(k string, _ int64) string { return k }, sum).ToStream().To("out")
 	}},
@@ -116,8 +115,10 @@ func BenchmarkOperators(b *testing.B) {
 	}
 }
 
-// TestOperatorsAllocate holds what an operator allocates a record, with stores on disk, once each key has been seen; what
-// the process does in the background is in it. One is the record's key, and one the key of what is sent on later.
+// TestOperatorsAllocate holds what an operator allocates to three times a record that the task processes, with stores on
+// disk, once each key has been seen; what the process does in the background is in it. One is the record's key, and one the
+// key of what is sent on when its time comes. A tumbling window has two records of a key, a session that is sent on when it
+// closes has one, and of sliding windows a record changes some ten.
 func TestOperatorsAllocate(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector allocates")
@@ -141,8 +142,8 @@ func TestOperatorsAllocate(t *testing.T) {
 					t.Errorf("%d records came out", out)
 				}
 				each := float64(allocated) / float64(r.processed-processed)
-				if most := max(o.most, 3.5); each > most {
-					t.Errorf("%.2f allocations a record, want %.1f at most", each, most)
+				if each > 3 {
+					t.Errorf("want 3 allocations a record at most")
 				}
 				t.Logf("%.2f allocations a record", each)
 			})
