@@ -127,11 +127,9 @@ func (a *App) Run(ctx context.Context) (err error) {
 		if !errors.Is(err, runtime.ErrTopics) {
 			return err
 		}
-		paused := a.Paused()
-		a.instance.Store(runtime.New(a.runtimeConfig(), a.ports()))
-		if paused {
-			a.Pause()
-		}
+		next := runtime.New(a.runtimeConfig(), a.ports())
+		next.TakeOver(a.instance.Load())
+		a.instance.Store(next)
 	}
 }
 

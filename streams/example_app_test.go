@@ -31,6 +31,12 @@ func ExampleApp_Status() {
 	fmt.Println("paused:", app.Paused())
 	app.Resume()
 
+	app.SetDeparture(streams.DepartLeave) // others shall have its tasks at once, but there are none:
+	full, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+	defer cancel()
+	fmt.Println(app.Drain(full), app.Draining())
+	app.EndDrain()
+
 	ready := httptest.NewRecorder()
 	app.Handler().ServeHTTP(ready, httptest.NewRequest(http.MethodGet, "/livez", nil))
 	fmt.Println(ready.Code)
@@ -41,6 +47,7 @@ func ExampleApp_Status() {
 	// 4 stores <nil>
 	// true <nil>
 	// paused: true
+	// context deadline exceeded true
 	// 200
 }
 

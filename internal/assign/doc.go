@@ -90,6 +90,9 @@ type Process struct {
 	Workers int               // its capacity; at least one
 	Tags    map[string]string // where it is
 
+	// Draining says that it is about to go: it shall have nothing.
+	Draining bool
+
 	// Owned are the tasks that it runs now. Sums are the sums of the changelog positions of the state it has on disk
 	// or runs, by task; SumRunning for a task that it runs.
 	Owned []topology.TaskID
@@ -101,6 +104,7 @@ type Member struct {
 	ID         string
 	Process    ProcessID
 	Workers    int // its capacity; at least one
+	Draining   bool
 	Tags       map[string]string
 	Generation int32
 	Owned      []TopicPartition // as of that generation

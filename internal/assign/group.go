@@ -38,6 +38,7 @@ type claims struct {
 	sums    map[ProcessID]map[topology.TaskID]int64 // by process
 	tags    map[ProcessID]map[string]string
 	owned   map[ProcessID]map[topology.TaskID]struct{} // by process
+	drained map[ProcessID]bool
 }
 
 func newClaims(tasks []Task, members []Member) *claims {
@@ -50,6 +51,7 @@ func newClaims(tasks []Task, members []Member) *claims {
 		sums:    make(map[ProcessID]map[topology.TaskID]int64),
 		tags:    make(map[ProcessID]map[string]string),
 		owned:   make(map[ProcessID]map[topology.TaskID]struct{}),
+		drained: make(map[ProcessID]bool),
 	}
 	process := make(map[string]ProcessID, len(members))
 	for _, m := range c.members {
@@ -59,6 +61,7 @@ func newClaims(tasks []Task, members []Member) *claims {
 			c.owned[m.Process] = make(map[topology.TaskID]struct{})
 			c.tags[m.Process] = m.Tags
 		}
+		c.drained[m.Process] = c.drained[m.Process] || m.Draining
 		for id, sum := range m.Sums {
 			if old, ok := c.sums[m.Process][id]; !ok || sum == SumRunning || old != SumRunning && sum > old {
 				c.sums[m.Process][id] = sum
@@ -101,7 +104,7 @@ func (c *claims) processes() []Process {
 	}
 	var out []Process
 	for id, n := range workers {
-		p := Process{ID: id, Workers: n, Tags: c.tags[id], Sums: c.sums[id]}
+		p := Process{ID: id, Workers: n, Tags: c.tags[id], Sums: c.sums[id], Draining: c.drained[id]}
 		for t := range c.owned[id] {
 			p.Owned = append(p.Owned, t)
 		}

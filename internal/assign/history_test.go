@@ -42,7 +42,7 @@ func (f *fleet) fatalf(format string, args ...any) {
 
 // change lets a member come, go, or come back.
 func (f *fleet) change() {
-	switch n := f.r.IntN(4); {
+	switch n := f.r.IntN(5); {
 	case len(f.members) == 0 || n == 0:
 		f.next++
 		f.what = append(f.what, fmt.Sprintf("m%d joins", f.next))
@@ -55,6 +55,10 @@ func (f *fleet) change() {
 		f.what = append(f.what, f.gone[i].ID+" comes back")
 		f.enter(f.gone[i])
 		f.gone = slices.Delete(f.gone, i, i+1)
+	case n == 2:
+		m := &f.members[f.r.IntN(len(f.members))]
+		m.Draining = !m.Draining
+		f.what = append(f.what, fmt.Sprintf("%s draining: %v", m.ID, m.Draining))
 	default:
 		i := f.r.IntN(len(f.members))
 		m := f.members[i]
@@ -99,12 +103,12 @@ func (f *fleet) check(procs []Process, got Placement) {
 		if slices.Contains(copies[id], at) {
 			f.fatalf("%v has a standby where it is active", id)
 		}
-		want := min(f.opt.Standbys, len(procs)-1)
+		want := min(f.opt.Standbys, len(staying(procs))-1)
 		if len(copies[id]) < want {
 			f.fatalf("%v has %d standbys, want %d", id, len(copies[id]), want)
 		}
 		beyond += len(copies[id]) - want
-		f.checkWarm(id, standings(id, procs, f.ends, f.opt.AcceptableLag), at, copies[id])
+		f.checkWarm(id, standings(id, procs, f.ends, f.opt.AcceptableLag), at, copies[id], want)
 	}
 	if beyond > f.opt.Warmups {
 		f.fatalf("there are %d warm-ups, at most %d are wanted", beyond, f.opt.Warmups)
@@ -112,7 +116,7 @@ func (f *fleet) check(procs []Process, got Placement) {
 }
 
 // checkWarm holds that a task is active, and has its standbys, where its state is.
-func (f *fleet) checkWarm(id topology.TaskID, state []standing, at int, copies []int) {
+func (f *fleet) checkWarm(id topology.TaskID, state []standing, at int, copies []int, standbys int) {
 	f.t.Helper()
 	warm := 0
 	for _, s := range state {
@@ -129,7 +133,7 @@ func (f *fleet) checkWarm(id topology.TaskID, state []standing, at int, copies [
 			hot++
 		}
 	}
-	if want := min(f.opt.Standbys, warm-1); state[at].warm && hot < want {
+	if want := min(standbys, warm-1); state[at].warm && hot < want {
 		f.fatalf("%v has %d standbys that are caught up, could have %d", id, hot, want)
 	}
 }
@@ -150,9 +154,24 @@ func (f *fleet) checkUnknown(procs []Process) {
 	}
 }
 
+// staying are the processes that shall have something: those that are not draining, unless all are.
+func staying(procs []Process) []Process {
+	out := slices.DeleteFunc(slices.Clone(procs), func(p Process) bool { return p.Draining })
+	if len(out) == 0 {
+		return procs
+	}
+	return out
+}
+
 // checkRest holds a placement against the rules that hold when nothing is missing any more.
 func (f *fleet) checkRest(procs []Process, got Placement) {
 	f.t.Helper()
+	for _, p := range procs {
+		if n := len(got.Active[p.ID]) + len(got.Standbys[p.ID]); p.Draining && n > 0 && len(staying(procs)) < len(procs) {
+			f.fatalf("%v is draining, and has %d tasks and standbys", p.ID, n)
+		}
+	}
+	procs = staying(procs)
 	workers := 0
 	for _, p := range procs {
 		workers += p.Workers

@@ -24,6 +24,8 @@ type Placement struct {
 //  4. The copies of a task, the active one among them, are at processes with different values of each rack tag, as far
 //     as there are such processes; that goes before rule 3.
 //
+// A process that is draining shall have nothing, and counts nowhere above, unless all are draining.
+//
 // What it gives out now is that, but for where state is missing (KIP-441):
 //
 //  5. No stateful task runs where its state is not caught up while it is elsewhere. It runs at a caught-up process: the
@@ -74,6 +76,13 @@ func newPlanner(tasks []Task, processes []Process, ends Ends, opt Options) *plan
 		p := &pl.procs[i]
 		p.Workers, p.Owned = max(p.Workers, 1), sortTasks(slices.Clone(p.Owned))
 	}
+	if slices.ContainsFunc(pl.procs, func(p Process) bool { return !p.Draining }) {
+		for i := range pl.procs {
+			if pl.procs[i].Draining {
+				pl.procs[i].Workers = 0
+			}
+		}
+	}
 	for _, t := range tasks {
 		if t.Stateful {
 			pl.tasks = append(pl.tasks, place{id: t.ID, state: standings(t.ID, pl.procs, ends, opt.AcceptableLag)})
@@ -101,16 +110,36 @@ func (pl *planner) ids() (ids []topology.TaskID) {
 	return ids
 }
 
+// spread is spreadTasks, but to no process that is draining.
+func (pl *planner) spread(ids []topology.TaskID, bins []quota, cost func(task, process int) int64) []int {
+	return spreadTasks(ids, bins, func(t, p int) int64 {
+		if pl.procs[p].Workers == 0 {
+			return never
+		}
+		return cost(t, p)
+	})
+}
+
+// staying counts the processes that are not draining.
+func (pl *planner) staying() (n int) {
+	for _, p := range pl.procs {
+		if p.Workers > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // target decides where the tasks shall run.
 func (pl *planner) target() {
 	bins := pl.quotas()
 	bound(bins, len(pl.tasks))
-	at := spreadTasks(pl.ids(), bins, func(t, p int) int64 { return pl.tasks[t].state[p].active() })
+	at := pl.spread(pl.ids(), bins, func(t, p int) int64 { return pl.tasks[t].state[p].active() })
 	for i := range pl.tasks {
 		pl.tasks[i].target = at[i]
 	}
 	bound(bins, len(pl.tasks)+len(pl.rest))
-	pl.at = spreadTasks(pl.rest, bins, func(t, p int) int64 {
+	pl.at = pl.spread(pl.rest, bins, func(t, p int) int64 {
 		if pl.procs[p].owns(pl.rest[t]) {
 			return 0
 		}

@@ -25,6 +25,7 @@ var update = flag.Bool("update", false, "write what the scenarios print into the
 //	join a workers=2 zone=x       a process joins, with what it had on disk before, if it was there
 //	leave a, die a                it is gone, its disk stays
 //	wipe a                        so does its disk
+//	drain a, refill a             it shall have nothing from here on; it shall again
 //	catch-up, catch-up a          restores, standbys and warm-ups are done: of all, or of one
 //	slow                          from here on, restores are done by catch-up only
 //	unknown, known                whether the ends of the changelogs can be asked for
@@ -96,6 +97,10 @@ func (s *scenario) play(line string) {
 		if words[0] == "wipe" {
 			delete(s.disk, args[0])
 		}
+		fmt.Fprintf(&s.out, "# %s\n", line)
+	case "drain", "refill":
+		i := slices.IndexFunc(s.members, func(m Member) bool { return m.ID == args[0] })
+		s.members[i].Draining = words[0] == "drain"
 		fmt.Fprintf(&s.out, "# %s\n", line)
 	case "catch-up":
 		for member, share := range s.last {

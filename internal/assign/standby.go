@@ -10,7 +10,7 @@ import (
 // held to what each process shall have of all of them; then the others are looked at again. So copies that are in place
 // stay there, whichever of them is looked at first.
 func (pl *planner) standbys() {
-	last := min(pl.opt.Standbys, len(pl.procs)-1) - 1
+	last := min(pl.opt.Standbys, pl.staying()-1) - 1
 	if last < 0 {
 		return
 	}
@@ -36,7 +36,7 @@ func (pl *planner) copy(n int, bins []quota) {
 			bins[pl.tasks[i].copies[n]].count--
 		}
 	}
-	at := spreadTasks(pl.ids(), bins, func(t, p int) int64 {
+	at := pl.spread(pl.ids(), bins, func(t, p int) int64 {
 		task := &pl.tasks[t]
 		if other := slices.Index(task.copies, p); p == task.target || other >= 0 && other != n {
 			return never

@@ -59,6 +59,7 @@ type Group struct {
 		generation int32
 		term       int // counts how often the membership was lost
 		workers    int
+		draining   bool // it shall have nothing
 		shutdown   bool // all members are to shut down
 		expelled   bool // a commit was refused, so the member is to join anew
 
@@ -71,7 +72,8 @@ type Group struct {
 const (
 	protocolType = "consumer"
 	protocolName = "stream"
-	workersTag   = "millrace.workers" // says how many workers a process has; Java's members have one each
+	workersTag   = "millrace.workers"  // says how many workers a process has; Java's members have one each
+	drainingTag  = "millrace.draining" // is there where a process shall have nothing
 )
 
 // NewGroup makes a membership; it begins with Run.
@@ -101,6 +103,14 @@ type Events = struct {
 func (g *Group) SetWorkers(n int) {
 	g.mu.Lock()
 	g.mu.workers = n
+	g.mu.Unlock()
+	g.wantRejoin()
+}
+
+// SetDraining tells the group whether the member shall have nothing, which a leader written in Java does not understand.
+func (g *Group) SetDraining(on bool) {
+	g.mu.Lock()
+	g.mu.draining = on
 	g.mu.Unlock()
 	g.wantRejoin()
 }
@@ -328,6 +338,9 @@ func (g *Group) subscription(generation int32) []byte {
 	}
 	g.mu.Lock()
 	info.Tags = map[string]string{workersTag: fmt.Sprint(g.mu.workers)}
+	if g.mu.draining {
+		info.Tags[drainingTag] = "true"
+	}
 	if g.mu.shutdown {
 		info.Err = assign.ErrShutdownRequest
 	}
@@ -477,14 +490,14 @@ func (g *Group) leaveFormer(ctx context.Context) {
 	}
 }
 
-// Leave tells the group that the member is gone, so that its tasks are given to others at once. A static member does
-// not leave: it is expected back within the session timeout.
-func (g *Group) Leave(ctx context.Context) error {
+// Leave tells the group that the member is gone, so that its tasks are given to others at once. A static member leaves
+// only if static says so: else it is expected back within the session timeout.
+func (g *Group) Leave(ctx context.Context, static bool) error {
 	g.mu.Lock()
 	member := g.mu.member
 	g.mu.member, g.mu.generation = "", -1
 	g.mu.Unlock()
-	if member == "" || g.cfg.InstanceID != "" {
+	if member == "" || g.cfg.InstanceID != "" && !static {
 		return nil
 	}
 	if err := g.leave(ctx, member, "the application shuts down"); err != nil {
@@ -498,7 +511,7 @@ func (g *Group) leave(ctx context.Context, member, why string) error {
 	req := kmsg.NewPtrLeaveGroupRequest()
 	req.Group, req.MemberID = g.cfg.Group, member
 	m := kmsg.NewLeaveGroupRequestMember()
-	m.MemberID, m.Reason = member, kmsg.StringPtr(why)
+	m.MemberID, m.InstanceID, m.Reason = member, g.instance(), kmsg.StringPtr(why)
 	req.Members = append(req.Members, m)
 	resp, err := request[*kmsg.LeaveGroupResponse](ctx, g.client.Client, req)
 	if err == nil {

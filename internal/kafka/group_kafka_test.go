@@ -76,7 +76,7 @@ func TestStaticMembersRestart(t *testing.T) {
 		if err := before.stop(); err != nil {
 			t.Fatal(err)
 		}
-		if err := before.Leave(patiently(t)); err != nil {
+		if err := before.Leave(patiently(t), false); err != nil {
 			t.Fatal(err)
 		}
 		after := enter(byte(i+1), instance)

@@ -21,6 +21,9 @@ type subscriber struct {
 	shutdown bool            // it wants all members to stop
 }
 
+// drainAgain is how long the group waits until it looks again whether the tasks of a process that is draining can move.
+const drainAgain = 5 * time.Second
+
 // assign is the leader's part of a rebalance. If it cannot read a member, it tells all of them that there is no
 // assignment, as Java does: to run half a group would hide it.
 func (g *Group) assign(ctx context.Context, resp *kmsg.JoinGroupResponse) []kmsg.SyncGroupRequestGroupAssignment {
@@ -46,6 +49,9 @@ func (g *Group) assign(ctx context.Context, resp *kmsg.JoinGroupResponse) []kmsg
 			wait = min(wait, askAgain)
 		}
 		plan = assign.Group(g.cfg.Tasks, members, ends, g.cfg.Placement)
+		if slices.ContainsFunc(members, func(m assign.Member) bool { return m.Draining }) { // somebody waits for it
+			wait = min(wait, drainAgain)
+		}
 	}
 	info := assign.Assignment{Err: code}
 	info.Hosts, info.Replicas = g.hosts(group, plan)
@@ -83,7 +89,9 @@ func parseMember(m kmsg.JoinGroupResponseMember) (s subscriber, err error) {
 	s.Process, s.Sums, s.Generation = info.Process, info.Sums, meta.Generation
 	s.Workers, _ = strconv.Atoi(info.Tags[workersTag])
 	s.Workers = max(s.Workers, 1)
+	_, s.Draining = info.Tags[drainingTag]
 	delete(info.Tags, workersTag)
+	delete(info.Tags, drainingTag)
 	s.Tags = info.Tags
 	for _, o := range meta.OwnedPartitions {
 		for _, p := range o.Partitions {

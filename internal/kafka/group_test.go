@@ -180,7 +180,7 @@ func TestGroupMovesTasks(t *testing.T) {
 	if err := a.stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Leave(ctx); err != nil {
+	if err := a.Leave(ctx, false); err != nil {
 		t.Fatal(err)
 	}
 	b.await(t, 4)
@@ -249,7 +249,7 @@ func TestGroupKeepsStandbys(t *testing.T) {
 		t.Fatal(err)
 	}
 	revoked := len(b.revoked)
-	if err := a.Leave(patiently(t)); err != nil {
+	if err := a.Leave(patiently(t), false); err != nil {
 		t.Fatal(err)
 	}
 	b.until(t, "all tasks and no standby", func() bool { return len(b.tasks) == 4 && len(b.standby) == 0 })

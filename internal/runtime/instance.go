@@ -88,10 +88,14 @@ type Instance struct {
 	assigned bool  // the group has answered, and we are in it
 	fatal    error // why the application ends
 	gate     gate
-	serving  atomic.Bool // the main loop takes events
-	matching []string    // the topics that patterns match, as of the start
-	anew     bool        // there are others by now: the application is to begin again
-	stuck    bool        // a worker did not stop: it still uses what it has
+	serving  atomic.Bool  // the main loop takes events
+	matching []string     // the topics that patterns match, as of the start
+	anew     bool         // there are others by now: the application is to begin again
+	stuck    bool         // a worker did not stop: it still uses what it has
+	drains   []chan error // who waits for it to have no tasks
+
+	departure atomic.Int32 // a Departure
+	draining  atomic.Bool
 
 	changelogSource Source
 	closeChangelogs func()
@@ -212,6 +216,9 @@ func (i *Instance) begin(ctx context.Context) (err error) {
 		Process: i.dir.ID, Workers: i.cfg.Workers, Topics: i.layout.Topics, Tasks: i.layout.Tasks, Sums: i.localState,
 		Former: i.dir.Member(), Remember: i.dir.NoteMember,
 	})
+	if i.Draining() {
+		i.member.SetDraining(true)
+	}
 	i.changelogSource, i.closeChangelogs, err = i.ports.NewRestores()
 	if err != nil {
 		return err
@@ -377,17 +384,6 @@ func (i *Instance) serve(ctx context.Context) error {
 		err = i.fatal // the membership's own error says more than that it ended
 	}
 	return errors.Join(err, memberErr, closeErr)
-}
-
-func (i *Instance) leaveGroup() {
-	if i.cfg.StayInGroup {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := i.member.Leave(ctx); err != nil {
-		i.log.Warn("leaving the group failed; its tasks go to others when the session has timed out", "error", err)
-	}
 }
 
 var errMember = errors.New("runtime: the membership in the group ended")

@@ -93,7 +93,10 @@ type (
 	inspect struct{ answer chan []TaskStatus }
 )
 
-var errNotThere = errors.New("runtime: the instance does not run")
+var (
+	errNotThere   = errors.New("runtime: the instance does not run")
+	errDrainEnded = errors.New("runtime: the drain was ended before the instance had nothing left")
+)
 
 // ask hands something to the main loop and waits for its answer.
 func ask[T any](ctx context.Context, i *Instance, e any, answer chan T) (none T, err error) {

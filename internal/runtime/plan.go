@@ -116,6 +116,7 @@ func (i *Instance) handle(e any) error {
 		i.keepStandbys(e.active, e.standby)
 		i.start(e.active)
 		i.settle()
+		i.drained()
 	case ready:
 		i.place(e.s)
 		i.settle()
@@ -146,6 +147,10 @@ func (i *Instance) handle(e any) error {
 	case newTopics:
 		i.log.Info("there are other topics that match a pattern; beginning again to read them", "topics", e.matching, "before", i.matching)
 		i.anew = true
+	case drain:
+		i.drain(e)
+	case undrain:
+		i.undrain()
 	case inspect:
 		e.answer <- i.status()
 	case failed:

@@ -59,13 +59,15 @@ type Membership interface {
 	Run(ctx context.Context, events MemberEvents) error
 	// SetWorkers tells the group that the instance has another number of workers.
 	SetWorkers(n int)
+	// SetDraining tells the group that the instance shall have no tasks and standbys, or that it shall have its part again.
+	SetDraining(on bool)
 	// ShutDownAll asks all members to shut down; Run returns an error then.
 	ShutDownAll()
 	// Hosts returns what each process runs and keeps a copy of, by the partitions of its inputs and the endpoint that it
 	// gave; those without one are left out.
 	Hosts() (active, standby map[assign.Endpoint][]assign.TopicPartition)
-	// Leave tells the group that the instance is gone.
-	Leave(ctx context.Context) error
+	// Leave tells the group that the instance is gone. A static member leaves only if static says so.
+	Leave(ctx context.Context, static bool) error
 	// FenceAbsent ends transactions that processes left open which are not in the group any more: nobody reads past
 	// them until they end.
 	FenceAbsent(ctx context.Context) error

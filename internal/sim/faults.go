@@ -79,6 +79,10 @@ func (w *world) strike(e event, i *instance) {
 		p.frozen.Store(true)
 		w.after(e.lasts, func() { w.journal.fault("%s is thawed", p.name); p.wire.thaw(); p.frozen.Store(false) })
 	case workers:
+		if e.which/300%4 == 0 {
+			w.drain(p, e.lasts)
+			return
+		}
 		n := 1 + int(e.which/100%3)
 		w.journal.fault("%s gets %d workers", p.name, n)
 		go func() {
@@ -114,6 +118,19 @@ func (w *world) after(d time.Duration, do func()) {
 
 // killAt kills a process at one of its next requests: just before a broker gets it, or just after it has done what it
 // says.
+// drain lets a process give away what it has, and take its part again after a while.
+func (w *world) drain(p *process, lasts time.Duration) {
+	w.journal.fault("%s drains for %v", p.name, lasts)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), lasts)
+		defer cancel()
+		if err := p.app.Drain(ctx); err != nil { // it may have ended, or others are not ready in time
+			w.journal.fault("%s is not drained: %v", p.name, err)
+		}
+	}()
+	w.after(lasts, func() { w.journal.fault("%s drains no more", p.name); p.app.EndDrain() })
+}
+
 func (w *world) killAt(e event, p *process) {
 	keys := []kmsg.Key{
 		kmsg.Produce, kmsg.OffsetCommit, kmsg.Fetch, kmsg.Heartbeat, kmsg.JoinGroup, kmsg.SyncGroup, kmsg.OffsetFetch, kmsg.ListOffsets,

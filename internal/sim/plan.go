@@ -69,7 +69,7 @@ const (
 	refuse                   // brokers answer with an error
 	compact                  // changelogs are compacted, and what is superseded at their beginning is deleted
 	eventTime                // the time in records jumps
-	workers                  // a process gets more or fewer workers
+	workers                  // a process gets more or fewer workers, or none of the tasks
 	pause                    // a process is asked to pause, and to go on
 	kinds
 
