@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
-	"net/http"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -116,7 +113,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}
 	defer a.clients.close()
 	if a.cfg.httpAddress != "" {
-		stop, err := serve(a.cfg.httpAddress, a.Handler(), a.cfg.log)
+		stop, err := a.serve()
 		if err != nil {
 			return err
 		}
@@ -178,50 +175,8 @@ func (a *App) restored(e RestoreEvent) {
 	}
 }
 
-// Handler answers, for Kubernetes and Prometheus:
-//
-//   - /livez: 200 unless the application has failed. A restore, however long, is no reason to kill a process.
-//   - /readyz: 200 while it runs and all its tasks are restored.
-//   - /startupz: 200 once it has run for the first time.
-//   - /metrics: the metrics, see docs/metrics.md.
-func (a *App) Handler() http.Handler {
-	mux := http.NewServeMux()
-	answer := func(path string, ok func(now State, started bool) bool) {
-		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
-			now, started := a.instance.Load().State()
-			if !ok(now, started) {
-				w.WriteHeader(http.StatusServiceUnavailable)
-			}
-			fmt.Fprintln(w, now)
-		})
-	}
-	answer("/livez", func(now State, _ bool) bool { return now != StateError && now != StatePendingError })
-	answer("/readyz", func(now State, _ bool) bool { return now == StateRunning })
-	answer("/startupz", func(_ State, started bool) bool { return started })
-	mux.Handle("GET /metrics", a.metrics.Handler())
-	return mux
-}
-
 // Metrics returns the application's metrics, to serve them together with others; docs/metrics.md lists them.
 func (a *App) Metrics() prometheus.Gatherer { return a.metrics.Registry() }
-
-// serve answers at an address until it is stopped.
-func serve(address string, h http.Handler, log *slog.Logger) (stop func(), err error) {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("streams: option HTTPAddress: %w", err)
-	}
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("the HTTP server ended", "error", err)
-		}
-	}()
-	log.Info("serving health and metrics", "address", l.Addr().String())
-	return func() { s.Close(); <-ended }, nil
-}
 
 func (a *App) runtimeConfig() runtime.Config {
 	c := a.cfg

@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -56,6 +57,8 @@ type appConfig struct {
 	clientOptions     []kgo.Opt
 	log               *slog.Logger
 	httpAddress       string
+	httpToken         string
+	httpTLS           *tls.Config
 	memoryLimit       int64
 	onState           func(old, now State)
 	onRestore         func(RestoreEvent)
@@ -265,9 +268,6 @@ func ClientOptions(opts ...kgo.Opt) AppOption {
 
 // Logger sets where the application logs. Default: slog.Default().
 func Logger(log *slog.Logger) AppOption { return func(c *appConfig) { c.log = log } }
-
-// HTTPAddress makes Run serve [App.Handler] at the address, host:port. Default: none.
-func HTTPAddress(address string) AppOption { return func(c *appConfig) { c.httpAddress = address } }
 
 // MemoryLimit sets the Go runtime's soft memory limit for the process while the application runs (debug.SetMemoryLimit),
 // so that the garbage collector works harder rather than let it grow. Default 0: it is left as it is.

@@ -37,6 +37,9 @@ func ExampleApp_Status() {
 	fmt.Println(app.Drain(full), app.Draining())
 	app.EndDrain()
 
+	report := app.Report(ctx) // as JSON at /status
+	fmt.Println(report.State, report.TaskCount, "task", report.Tasks[0].Inputs[0].Topic)
+
 	ready := httptest.NewRecorder()
 	app.Handler().ServeHTTP(ready, httptest.NewRequest(http.MethodGet, "/livez", nil))
 	fmt.Println(ready.Code)
@@ -48,6 +51,7 @@ func ExampleApp_Status() {
 	// true <nil>
 	// paused: true
 	// context deadline exceeded true
+	// RUNNING 1 task visits
 	// 200
 }
 

@@ -89,7 +89,9 @@ func TestOutlineBreaks(t *testing.T) {
 
 // What waits in a topic of the application, and tasks, are lost as well.
 func TestOutlineBreaksTopics(t *testing.T) {
-	was := outline(t, func(b *streams.Builder) { b.Stream("in", serde.String, serde.String).Repartition(streams.As("by")).To("out") })
+	was := outline(t, func(b *streams.Builder) {
+		b.Stream("in", serde.String, serde.String).Repartition(streams.As("by")).To("out")
+	})
 	next := outline(t, func(b *streams.Builder) { b.Stream("in", serde.String, serde.String).To("out") })
 	breaks := was.Breaks(next)
 	if len(breaks) != 2 || !strings.Contains(breaks[0], `no repartition topics ["by-repartition"] any more`) || breaks[1] != "sub-topology 1 is gone, with its tasks" {

@@ -30,6 +30,7 @@ type Recorder struct {
 	registry *prometheus.Registry
 	labels   prometheus.Labels
 	stores   *stores
+	totals   totals
 
 	state      *prometheus.GaugeVec
 	tasks      *prometheus.GaugeVec
@@ -180,13 +181,19 @@ func (r *Recorder) Tasks(running, restoring, standby int) {
 }
 
 // Workers is told how many workers run.
-func (r *Recorder) Workers(n int) { r.alive.Set(float64(n)) }
+func (r *Recorder) Workers(n int) {
+	r.alive.Set(float64(n))
+	r.totals.workers.Store(int64(n))
+}
 
 // WorkerFailed is told of a worker that ended with an error.
 func (r *Recorder) WorkerFailed() { r.failed.Inc() }
 
 // Assigned is told of an assignment.
-func (r *Recorder) Assigned() { r.rebalances.Inc() }
+func (r *Recorder) Assigned() {
+	r.rebalances.Inc()
+	r.totals.rebalances.Add(1)
+}
 
 // Gone forgets a task that was given up.
 func (r *Recorder) Gone(task topology.TaskID) {
@@ -251,6 +258,8 @@ func (r *Recorder) Worker(number int) *Worker {
 func (w *Worker) Processed(records int, took time.Duration) {
 	w.processed.Add(float64(records))
 	w.process.Observe(took.Seconds())
+	w.r.totals.processed.Add(int64(records))
+	w.r.totals.busy.Add(int64(took))
 }
 
 // Polled is told of records that came of a topic.
@@ -268,6 +277,8 @@ func (w *Worker) Polled(topic string, records []topology.Record) {
 func (w *Worker) Committed(took, blocked time.Duration) {
 	w.commits.Observe(took.Seconds())
 	w.blocked.Add(blocked.Seconds())
+	w.r.totals.busy.Add(int64(took))
+	w.r.totals.blocked.Add(int64(blocked))
 }
 
 // StartedOver is told that the worker went back to its last commit.

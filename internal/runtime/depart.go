@@ -15,6 +15,9 @@ const (
 	Leave                         // the tasks go to others at once, also those of a static member
 )
 
+// String names it.
+func (d Departure) String() string { return [...]string{"configured", "stay", "leave"}[d] }
+
 // SetDeparture decides what becomes of the instance's place in the group when it stops.
 func (i *Instance) SetDeparture(d Departure) { i.departure.Store(int32(d)) }
 
@@ -58,6 +61,12 @@ func (i *Instance) Drain(ctx context.Context) error {
 		return err
 	}
 	return failed
+}
+
+// BeginDrain is Drain for those who do not wait.
+func (i *Instance) BeginDrain() {
+	i.draining.Store(true)
+	i.events.put(drain{make(chan error, 1)})
 }
 
 // EndDrain has the group give the instance its part again.

@@ -262,6 +262,14 @@ type TaskStatus struct {
 	Role   Role
 	Worker int // that processes it, from 1; 0: none
 	Inputs []InputStatus
+	Stores []StoreStatus // those with a changelog
+}
+
+// StoreStatus is how far a store is behind its changelog: by how many offsets, when that was last heard. One of an active
+// task is not.
+type StoreStatus struct {
+	Name string
+	Lag  int64
 }
 
 // InputStatus is how far an input of an active task is.
@@ -290,9 +298,34 @@ func (i *Instance) status() (all []TaskStatus) {
 				t.Inputs = append(t.Inputs, InputStatus{in.part, in.stored.Load(), in.lag.Load()})
 			}
 		}
+		t.Stores = i.storeStatus(t)
 		all = append(all, t)
 	}
 	return all
+}
+
+func (i *Instance) storeStatus(t TaskStatus) (all []StoreStatus) {
+	i.sums.Lock()
+	defer i.sums.Unlock()
+	for _, s := range i.cfg.Topology.Subtopologies()[t.ID.Subtopology].Stores {
+		if s.Logged || s.SourceTopic != "" {
+			st := StoreStatus{Name: s.Name}
+			if t.Role != Active {
+				st.Lag = i.sums.positions[t.ID][s.Name].lag
+			}
+			all = append(all, st)
+		}
+	}
+	return all
+}
+
+// Known returns the process's id, and how many tasks the whole application has, once that is known.
+func (i *Instance) Known() (process string, tasks int) {
+	layout := i.known.Load()
+	if layout == nil {
+		return "", 0
+	}
+	return i.dir.ID.String(), len(layout.Tasks)
 }
 
 // A Lag is how far a store is behind its changelog.
