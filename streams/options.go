@@ -167,9 +167,9 @@ func InEngine(open state.OpenEngine) Option {
 // MaxEntries keeps a store in memory, and lets it forget: with a new key beyond n it removes the one that was used least
 // recently, in each partition by itself. A key is used when it is read by Get, also from outside, or written; ranges use
 // nothing. It is for tables without windows and key-value stores, which need a name (As). Where changes are held back (Cached),
-// what is held back counts when it is flushed. A [KeyValueStore] that is not Timestamped logs what it forgets as
-// deleted; tables do not: their changelog keeps all keys, and a restore takes the last ones. Nothing is sent on. Java:
-// Materialized.as(Stores.lruMap), and Stores.lruMap.
+// what is held back counts when it is flushed. A [KeyValueStore] of plain values logs what it forgets as
+// deleted; one with timestamps or headers does not, nor do tables: their changelog keeps all keys, and a restore takes the
+// last ones. Nothing is sent on. Java: Materialized.as(Stores.lruMap), and Stores.lruMap.
 func MaxEntries(n int) Option {
 	return Option{maxEntriesOption, func(s *settings) { s.store, s.maxEntries = true, &n }}
 }

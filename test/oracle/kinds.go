@@ -137,7 +137,7 @@ func keptText[V any](v streams.Kept[V], ok, timed bool) string {
 	return s + "[" + strings.Join(headers, " ") + "]"
 }
 
-// keep makes a value of a record, with its headers, none, or more.
+// keepOf makes a value of a record, with its headers, none, or more.
 func keepOf[V any](r streams.Record[optString, V]) streams.Kept[V] {
 	t := r.Time.UnixMilli()
 	k := streams.Kept[V]{Value: r.Value, Time: r.Time}
