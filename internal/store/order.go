@@ -48,9 +48,7 @@ func (s *Store) reorder(e *entry, was place) {
 	}
 }
 
-// changed returns the changed entries from lo on and before hi, which are keys of the map; hi nil is no bound.
-func (s *Store) changed(lo, hi []byte) []*entry { return s.appendChanged(nil, lo, hi) }
-
+// appendChanged appends the changed entries from lo on and before hi, which are keys of the map; hi nil is no bound.
 func (s *Store) appendChanged(found []*entry, lo, hi []byte) []*entry {
 	o, end := s.ordered(), unsafeString(hi)
 	o.pivot.key = unsafeString(lo)
