@@ -17,29 +17,32 @@ const module = "github.com/millrace/millrace"
 // layers is what each package may import of this module, its tests aside: imports point down only. A package that is
 // not named may import whatever is: the mains, and tests of the whole.
 var layers = map[string][]string{
-	"serde":              {},
-	"state":              {"serde"},
-	"topology":           {"state", "serde"},
-	"internal/metrics":   {"topology", "state", "serde", "internal/assign"},
-	"internal/store":     {"topology", "state", "serde", "internal/metrics"},
-	"internal/node":      {"internal/store", "topology", "state", "serde", "internal/metrics"},
-	"internal/task":      {"internal/node", "internal/store", "topology", "state", "serde", "internal/metrics"},
-	"internal/assign":    {"topology", "state", "serde"},
-	"internal/restore":   {"internal/task", "internal/store", "internal/assign", "internal/metrics", "topology", "state", "serde"},
-	"internal/runtime":   {"internal/restore", "internal/assign", "internal/task", "internal/store", "internal/metrics", "topology", "state", "serde"},
-	"internal/kafka":     {"internal/assign", "internal/metrics", "topology", "state", "serde"},
-	"streams":            {"internal/runtime", "internal/kafka", "internal/assign", "internal/restore", "internal/task", "internal/node", "internal/store", "internal/metrics", "topology", "state", "serde"},
-	"streamstest":        {"internal/runtime", "internal/assign", "internal/task", "internal/store", "topology", "state", "serde"},
-	"devkafka":           {},
-	"internal/kafkatest": {},
-	"internal/check":     {},
-	"internal/sim":       {"internal/check", "streams", "internal/store", "topology", "state", "serde"},
+	"serde":               {},
+	"state":               {"serde"},
+	"topology":            {"state", "serde"},
+	"internal/metrics":    {"topology", "state", "serde", "internal/assign"},
+	"internal/store":      {"topology", "state", "serde", "internal/metrics"},
+	"internal/node":       {"internal/store", "topology", "state", "serde", "internal/metrics"},
+	"internal/task":       {"internal/node", "internal/store", "topology", "state", "serde", "internal/metrics"},
+	"internal/assign":     {"topology", "state", "serde"},
+	"internal/restore":    {"internal/task", "internal/store", "internal/assign", "internal/metrics", "topology", "state", "serde"},
+	"internal/runtime":    {"internal/restore", "internal/assign", "internal/task", "internal/store", "internal/metrics", "topology", "state", "serde"},
+	"internal/kafka":      {"internal/assign", "internal/metrics", "topology", "state", "serde"},
+	"streams":             {"internal/runtime", "internal/kafka", "internal/assign", "internal/restore", "internal/task", "internal/node", "internal/store", "internal/metrics", "topology", "state", "serde"},
+	"streamstest":         {"internal/runtime", "internal/assign", "internal/task", "internal/store", "topology", "state", "serde"},
+	"internal/properties": {},
+	"pod":                 {"streams", "topology", "internal/properties"},
+	"devkafka":            {},
+	"internal/kafkatest":  {},
+	"internal/check":      {},
+	"internal/sim":        {"internal/check", "streams", "internal/store", "topology", "state", "serde"},
 }
 
 // libraries is what the packages above may import from elsewhere: few, as a program that uses Millrace has them all.
 var libraries = []string{
 	"github.com/twmb/franz-go", "github.com/cockroachdb/pebble/v2", "github.com/tidwall/btree",
 	"github.com/prometheus/client_golang", "github.com/google/uuid",
+	"github.com/KimMachineGun/automemlimit", // of pod alone
 }
 
 func TestImportsPointDown(t *testing.T) {

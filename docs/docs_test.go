@@ -24,7 +24,7 @@ const module = "github.com/millrace/millrace"
 // imports are what the Go blocks of a page may use without saying so.
 var imports = []string{
 	"context", "errors", "fmt", "iter", "log", "log/slog", "net/http", "os", "os/signal", "slices", "strings", "testing", "testing/synctest", "time",
-	module + "/devkafka", module + "/serde", module + "/streams", module + "/streamstest", module + "/topology",
+	module + "/devkafka", module + "/pod", module + "/serde", module + "/streams", module + "/streamstest", module + "/topology",
 	"github.com/twmb/franz-go/pkg/kgo", "github.com/twmb/franz-go/pkg/sasl/scram",
 }
 
