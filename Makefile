@@ -28,7 +28,7 @@ test: ## run the unit tests, which need nothing but Go
 	go test $(SIM)
 
 test-race: ## run the unit tests under the race detector, which needs a C compiler
-	go test -race ./...
+	go test -race -timeout 30m ./...
 	go test -race $(SIM)
 
 test-kafka: ## run the integration tests on Apache Kafka, which needs a JDK of 17 and Maven
