@@ -16,12 +16,13 @@ import (
 func TestAppDrains(t *testing.T) {
 	c := fakeCluster(t, kfake.SeedTopics(4, "in", "out"))
 	topo := runningTopology(t)
-	stays := start(t, c, topo, streams.ExactlyOnce())
+	opts := []streams.AppOption{streams.ExactlyOnce(), streams.AcceptableRecoveryLag(0), streams.ProbingRebalanceInterval(time.Second)}
+	stays := start(t, c, topo, opts...)
 	stays.await(streams.StateRunning)
 	feed(t, c, "in", words(120, 12)...)
 	awaitCounts(t, c, 12, 10)
 
-	goes := start(t, c, topo, streams.ExactlyOnce())
+	goes := start(t, c, topo, opts...)
 	both := func() bool { return has(t, goes, 2) && has(t, stays, 2) }
 	eventually(t, "both to have tasks", both)
 	if err := goes.Drain(patiently(t)); err != nil {
