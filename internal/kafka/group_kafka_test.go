@@ -57,7 +57,7 @@ func have(t *testing.T, tasks, standbys int, members ...*member) int32 {
 }
 
 // A static member that comes back within its session has what it had, by the same generation: nothing is assigned anew,
-// though it says other things of its state than before, be it the leader or not. After that the group goes on as ever.
+// though it says other things of its state than before, be it the leader or not. After that the group goes on as ever, also when one leaves for good.
 func TestStaticMembersRestart(t *testing.T) {
 	group := kafkatest.Unique("group")
 	tasks := statefulTasks(4)
@@ -102,6 +102,13 @@ func TestStaticMembersRestart(t *testing.T) {
 	for _, m := range members {
 		m.until(t, "a new generation", func() bool { return m.generation() > generation && len(m.tasks) < 3 })
 	}
+	if err := third.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := third.Leave(patiently(t), true); err != nil { // for good: nobody waits for its session
+		t.Fatal(err)
+	}
+	have(t, 2, 2, members...)
 }
 
 // A second process with the same instance id ends the first, with an error that says why.
