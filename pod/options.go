@@ -33,7 +33,10 @@ func parse(env []string) environment {
 // capitals, with underscores for dots, behind KAFKA_: KAFKA_BOOTSTRAP_SERVERS, KAFKA_NUM_STREAM_THREADS. docs/kubernetes.md
 // lists them. Of a variable NAME_FILE the value is in that file, as secrets are mounted. An empty one is as good as none. An error
 // names the variable.
-func Options(env []string) ([]streams.AppOption, error) { return options(parse(env)) }
+func Options(env []string) ([]streams.AppOption, error) {
+	memory, said, err := options(parse(env))
+	return slices.Concat(memory, said), err
+}
 
 // A setting makes an option of a variable.
 type setting func(value string) (streams.AppOption, error)
@@ -86,16 +89,13 @@ var codecs = map[string]streams.AppOption{
 // none is an option that is as it would be.
 var none = streams.ClientOptions()
 
-func options(e environment) (opts []streams.AppOption, err error) {
+// options returns how the memory is divided, and what is said: that overrides the other.
+func options(e environment) (memory, said []streams.AppOption, err error) {
 	if err := e.readFiles(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	memory, err := e.memory()
-	if err != nil {
-		return nil, err
-	}
-	opts = memory // what is said of one part of it goes before
-	var errs []error
+	memory, err = e.memory()
+	errs := []error{err}
 	for _, name := range slices.Sorted(maps.Keys(e)) {
 		set, ok := settings[name]
 		if !ok {
@@ -106,14 +106,14 @@ func options(e environment) (opts []streams.AppOption, err error) {
 			errs = append(errs, fmt.Errorf("pod: %s=%s: %w", name, e[name], err))
 			continue
 		}
-		opts = append(opts, opt)
+		said = append(said, opt)
 	}
 	for _, more := range []func() (streams.AppOption, error){e.security, e.serving, e.tags} {
 		opt, err := more()
 		errs = append(errs, err)
-		opts = append(opts, opt)
+		said = append(said, opt)
 	}
-	return opts, errors.Join(errs...)
+	return memory, said, errors.Join(errs...)
 }
 
 // readFiles takes what NAME_FILE names into NAME.
@@ -136,9 +136,9 @@ func (e environment) readFiles() error {
 // security says how to connect.
 func (e environment) security() (streams.AppOption, error) {
 	p := properties.Properties{}
-	for name, value := range e {
-		if config, ok := strings.CutPrefix(name, "KAFKA_"); ok {
-			p[strings.ReplaceAll(strings.ToLower(config), "_", ".")] = value
+	for _, name := range others {
+		if config, ok := strings.CutPrefix(name, "KAFKA_"); ok && e[name] != "" {
+			p[strings.ReplaceAll(strings.ToLower(config), "_", ".")] = e[name]
 		}
 	}
 	opts, err := p.Security(func(name string) string { return e[name] })

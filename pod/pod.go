@@ -8,12 +8,12 @@ package pod
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/millrace/millrace/streams"
@@ -21,7 +21,7 @@ import (
 )
 
 // Main runs an application until SIGTERM or an interrupt, and ends the process with status 1 if it has failed, or could not be
-// built (err). What the environment says goes before opts: see [Options].
+// built (err). See [Run].
 func Main(t *topology.Topology, err error, opts ...streams.AppOption) {
 	if err == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -34,7 +34,8 @@ func Main(t *topology.Topology, err error, opts ...streams.AppOption) {
 	}
 }
 
-// Run runs an application until ctx ends, as an environment of the form name=value says. Where that has
+// Run runs an application until ctx ends, as an environment of the form name=value says: see [Options]. What the environment says
+// overrides opts, and opts how the container's memory is divided. Where the environment has
 // MILLRACE_DESCRIBE_TOPOLOGY=json, it writes the topology's outline to out instead, and connects to nothing: so an operator asks
 // an image, before it starts it, whether it can go on where another is.
 func Run(ctx context.Context, t *topology.Topology, env []string, out io.Writer, opts ...streams.AppOption) error {
@@ -50,7 +51,7 @@ func Run(ctx context.Context, t *topology.Topology, env []string, out io.Writer,
 	default:
 		return fmt.Errorf("pod: MILLRACE_DESCRIBE_TOPOLOGY=%s; it can be json", as)
 	}
-	said, err := options(e)
+	memory, said, err := options(e)
 	if err != nil {
 		return err
 	}
@@ -61,12 +62,12 @@ func Run(ctx context.Context, t *topology.Topology, env []string, out io.Writer,
 	for _, name := range unknown(e) {
 		log.Warn("a variable is not understood, and does nothing", "name", name)
 	}
-	all := append([]streams.AppOption{streams.Logger(log), streams.HTTPAddress(":8080")}, opts...)
-	app, err := streams.NewApp(e["KAFKA_APPLICATION_ID"], t, append(all, said...)...)
+	base := []streams.AppOption{streams.Logger(log), streams.HTTPAddress(":8080")}
+	app, err := streams.NewApp(e["KAFKA_APPLICATION_ID"], t, slices.Concat(base, memory, opts, said)...)
 	if err != nil {
 		return err
 	}
-	if err := app.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+	if err := app.Run(ctx); err != nil {
 		return fmt.Errorf("pod: the application has failed: %w", err)
 	}
 	return nil

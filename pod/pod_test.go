@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -66,7 +67,7 @@ func TestRun(t *testing.T) {
 	defer cancel()
 	var out output
 	ended := make(chan error, 1)
-	go func() { ended <- pod.Run(ctx, program(t), env, &out) }()
+	go func() { ended <- pod.Run(ctx, program(t), env, &out, streams.Workers(5), streams.MemoryLimit(200<<20)) }()
 
 	var r streams.Report
 	for r.State != "RUNNING" || len(r.Tasks) < 3 {
@@ -82,8 +83,8 @@ func TestRun(t *testing.T) {
 	if r.Application != "app" || r.Instance != "app-0" || r.Endpoint != "app-0.app:8080" || r.Workers != 2 {
 		t.Errorf("%+v", r)
 	}
-	if got := debug.SetMemoryLimit(-1); got > 256<<20*9/10 || got < 128<<20 {
-		t.Errorf("the memory limit is %d", got)
+	if got := debug.SetMemoryLimit(-1); got != 200<<20 {
+		t.Errorf("the memory limit is %d, not the program's", got)
 	}
 	cancel()
 	if err := <-ended; err != nil {
@@ -150,6 +151,39 @@ func (o *output) String() string {
 	o.Lock()
 	defer o.Unlock()
 	return o.Buffer.String()
+}
+
+// The container's memory is divided: most of it is the garbage collector's, and without a limit nothing is.
+func TestMemory(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	t.Cleanup(func() { debug.SetMemoryLimit(before) })
+	for _, c := range []struct {
+		limit       string
+		least, most int64
+	}{{"256Mi", 192 << 20, 231 << 20}, {"1G", 750e6, 900e6}, {"536870912", 384 << 20, 461 << 20}} {
+		opts, err := pod.Options([]string{"MILLRACE_MEMORY_LIMIT=" + c.limit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := memoryLimit(t, opts); got < c.least || got > c.most {
+			t.Errorf("of %s the garbage collector keeps to %d, want %d to %d", c.limit, got, c.least, c.most)
+		}
+	}
+}
+
+// memoryLimit returns the limit of an application that begins to run and reaches no broker.
+func memoryLimit(t *testing.T, opts []streams.AppOption) (limit int64) {
+	t.Helper()
+	opts = append(opts, streams.Brokers(free(t)), streams.ConnectTimeout(time.Millisecond), streams.StateDir(t.TempDir()), streams.Logger(slog.New(slog.DiscardHandler)),
+		streams.OnState(func(_, _ streams.State) { limit = debug.SetMemoryLimit(-1) }))
+	app, err := streams.NewApp("app", program(t), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := app.Run(t.Context()); err == nil {
+		t.Fatal("there is no broker, and yet it ran")
+	}
+	return limit
 }
 
 // An operator asks an image what its topology is.
