@@ -182,7 +182,7 @@ func TestSynctest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := streamstest.New(t, built(t, countWords))
 		began := time.Now()
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		if err := d.Advance(time.Since(began)); err != nil || !d.Now().Equal(time.Now()) {
 			t.Errorf("it is %v here and %v there, %v", d.Now(), time.Now(), err)
 		}
