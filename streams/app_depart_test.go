@@ -39,6 +39,9 @@ func TestAppDrains(t *testing.T) {
 
 	goes.EndDrain()
 	eventually(t, "both to have tasks again", both)
+	if goes.Draining() {
+		t.Error("it is said to be draining, and is not")
+	}
 	feed(t, c, "in", words(120, 12)...)
 	awaitCounts(t, c, 12, 30)
 }

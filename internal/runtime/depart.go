@@ -87,6 +87,7 @@ func (i *Instance) drain(e drain) {
 
 func (i *Instance) undrain() {
 	i.endDrains(errDrainEnded)
+	i.draining.Store(false) // a drain that was asked for just before may have begun only now
 	i.member.SetDraining(false)
 	i.log.Info("not draining any more")
 }
