@@ -1,7 +1,11 @@
 package streams_test
 
 import (
+	"context"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -92,6 +96,44 @@ func TestAppStays(t *testing.T) {
 	groups, err := kadm.NewClient(client(t, c)).DescribeGroups(patiently(t), "app")
 	if err != nil || len(groups["app"].Members) != 1 {
 		t.Errorf("the group is %+v, want one member; %v", groups, err)
+	}
+}
+
+// A drain that is begun and ended before it is looked at leaves nothing behind.
+func TestAppDrainTakenBack(t *testing.T) {
+	c := fakeCluster(t, kfake.SeedTopics(2, "in", "out"))
+	running := make(chan struct{})
+	runs := sync.OnceFunc(func() { close(running) })
+	app, err := streams.NewApp("app", copyTopology(t), streams.Brokers(c.ListenAddrs()...), streams.Logger(testLog(t)), streams.HTTPToken("secret"),
+		streams.OnState(func(_, now streams.State) {
+			if now == streams.StateRunning {
+				runs()
+			}
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(app.Handler())
+	t.Cleanup(s.Close)
+	for _, path := range []string{"/drain", "/undrain"} {
+		if code := ask(t, s, http.MethodPost, path, "secret", nil); code != http.StatusNoContent {
+			t.Fatalf("%s: %d", path, code)
+		}
+	}
+	ctx, cancel := context.WithCancel(patiently(t))
+	ended := make(chan error, 1)
+	go func() { ended <- app.Run(ctx) }()
+	select {
+	case <-running:
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	if app.Draining() || len(app.Tasks()) != 2 {
+		t.Errorf("draining is %v, and the tasks are %v", app.Draining(), app.Tasks())
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 
