@@ -63,7 +63,6 @@ var settings = map[string]setting{
 	"KAFKA_STATE_CLEANUP_DELAY_MS":        millis(streams.CleanupDelay),
 	"KAFKA_TRANSACTION_TIMEOUT_MS":        millis(streams.TransactionTimeout),
 	"KAFKA_LINGER_MS":                     millis(streams.Linger),
-	"KAFKA_RACK_AWARE_ASSIGNMENT_TAGS":    list(func(v []string) streams.AppOption { return streams.RackAwareTags(v...) }),
 	"KAFKA_PROCESSING_GUARANTEE":          oneOf(map[string]streams.AppOption{"at_least_once": none, "exactly_once_v2": streams.ExactlyOnce()}),
 	"KAFKA_AUTO_OFFSET_RESET":             oneOf(map[string]streams.AppOption{"earliest": streams.AutoOffsetReset(streams.Earliest), "latest": streams.AutoOffsetReset(streams.Latest), "none": streams.AutoOffsetReset(streams.NoReset)}),
 	"KAFKA_COMPRESSION_TYPE":              oneOf(codecs),
@@ -76,9 +75,10 @@ var settings = map[string]setting{
 // others are the variables that are read elsewhere: with others, or by Run.
 var others = []string{
 	"KAFKA_APPLICATION_ID", "KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_MECHANISM", "KAFKA_SASL_JAAS_CONFIG", "KAFKA_SSL_TRUSTSTORE_LOCATION",
-	"KAFKA_SSL_TRUSTSTORE_TYPE", "KAFKA_SSL_KEYSTORE_LOCATION", "KAFKA_SSL_KEYSTORE_TYPE", "MILLRACE_SASL_USERNAME", "MILLRACE_SASL_PASSWORD",
+	"KAFKA_SSL_TRUSTSTORE_TYPE", "KAFKA_SSL_KEYSTORE_LOCATION", "KAFKA_SSL_KEYSTORE_TYPE", "KAFKA_SSL_TRUSTSTORE_CERTIFICATES",
+	"KAFKA_SSL_KEYSTORE_CERTIFICATE_CHAIN", "KAFKA_SSL_KEYSTORE_KEY", "MILLRACE_SASL_USERNAME", "MILLRACE_SASL_PASSWORD",
 	"MILLRACE_HTTP_TLS_CERT", "MILLRACE_HTTP_TLS_KEY", "MILLRACE_MEMORY_LIMIT", "MILLRACE_LOG_LEVEL", "MILLRACE_LOG_FORMAT",
-	"MILLRACE_DESCRIBE_TOPOLOGY",
+	"MILLRACE_DESCRIBE_TOPOLOGY", rackTags,
 }
 
 var codecs = map[string]streams.AppOption{
@@ -108,7 +108,7 @@ func options(e environment) (memory, said []streams.AppOption, err error) {
 		}
 		said = append(said, opt)
 	}
-	for _, more := range []func() (streams.AppOption, error){e.security, e.serving, e.tags} {
+	for _, more := range []func() (streams.AppOption, error){e.security, e.serving, e.tags, e.spread} {
 		opt, err := more()
 		errs = append(errs, err)
 		said = append(said, opt)
@@ -175,7 +175,19 @@ func (e environment) tags() (streams.AppOption, error) {
 	return streams.ClientTags(tags), nil
 }
 
-const tagPrefix = "KAFKA_CLIENT_TAG_"
+// spread says over which tags copies are spread: those that have a value here. A chart cannot know whether nodes have zones.
+func (e environment) spread() (streams.AppOption, error) {
+	keys := slices.DeleteFunc(words(e[rackTags]), func(tag string) bool { return e[tagPrefix+strings.ToUpper(tag)] == "" })
+	if len(keys) == 0 {
+		return none, nil
+	}
+	return streams.RackAwareTags(keys...), nil
+}
+
+const (
+	tagPrefix = "KAFKA_CLIENT_TAG_"
+	rackTags  = "KAFKA_RACK_AWARE_ASSIGNMENT_TAGS"
+)
 
 // serviceLink matches what Kubernetes says of a service that is named kafka.
 var serviceLink = regexp.MustCompile(`^KAFKA_(.*_)?(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_(TCP|UDP)(_.*)?)?)$`)
@@ -197,13 +209,16 @@ func text(option func(string) streams.AppOption) setting {
 }
 
 func list(option func([]string) streams.AppOption) setting {
-	return func(v string) (streams.AppOption, error) {
-		parts := strings.Split(v, ",")
-		for i := range parts {
-			parts[i] = strings.TrimSpace(parts[i])
-		}
-		return option(parts), nil
+	return func(v string) (streams.AppOption, error) { return option(words(v)), nil }
+}
+
+// words are what is between commas.
+func words(v string) []string {
+	parts := strings.Split(v, ",")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
 	}
+	return parts
 }
 
 func number(option func(int64) streams.AppOption) setting {

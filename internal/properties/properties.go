@@ -114,21 +114,43 @@ func (p Properties) tls() (*tls.Config, error) {
 	if name, ok := p["ssl.endpoint.identification.algorithm"]; ok && name == "" {
 		return nil, errors.New("ssl.endpoint.identification.algorithm is empty: connections whose host name is not checked are not made")
 	}
+	trusted, from := p["ssl.truststore.certificates"], "ssl.truststore.certificates"
 	if file := p["ssl.truststore.location"]; file != "" {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return nil, err
 		}
-		if config.RootCAs = x509.NewCertPool(); !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("%s holds no certificate in PEM", file)
+		trusted, from = string(text), file
+	}
+	if trusted != "" {
+		if config.RootCAs = x509.NewCertPool(); !config.RootCAs.AppendCertsFromPEM([]byte(trusted)) {
+			return nil, fmt.Errorf("%s holds no certificate in PEM", from)
 		}
 	}
-	if file := p["ssl.keystore.location"]; file != "" {
+	pair, err := p.certificate()
+	if err != nil {
+		return nil, err
+	}
+	config.Certificates = pair
+	return config, nil
+}
+
+// certificate reads the client's own, from a file or from the configs themselves (KIP-651); none if there is none.
+func (p Properties) certificate() ([]tls.Certificate, error) {
+	chain, key := p["ssl.keystore.certificate.chain"], p["ssl.keystore.key"]
+	switch file := p["ssl.keystore.location"]; {
+	case file != "":
 		pair, err := tls.LoadX509KeyPair(file, file)
 		if err != nil {
 			return nil, fmt.Errorf("ssl.keystore.location=%s: a certificate and its unencrypted key are needed: %w", file, err)
 		}
-		config.Certificates = []tls.Certificate{pair}
+		return []tls.Certificate{pair}, nil
+	case chain == "" && key == "":
+		return nil, nil
 	}
-	return config, nil
+	pair, err := tls.X509KeyPair([]byte(chain), []byte(key))
+	if err != nil {
+		return nil, fmt.Errorf("ssl.keystore.certificate.chain and ssl.keystore.key: a certificate and its unencrypted key are needed, in PEM: %w", err)
+	}
+	return []tls.Certificate{pair}, nil
 }
