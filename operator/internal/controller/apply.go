@@ -84,12 +84,9 @@ func (p *pass) token(ctx context.Context) error {
 	if apierrors.IsNotFound(err) {
 		s = corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Name: key.Name, Namespace: key.Namespace, Labels: map[string]string{desired.ApplicationLabel: p.app.Name}, OwnerReferences: desired.Service(p.app).OwnerReferences},
-			StringData: map[string]string{"token": rand.Text()},
+			Data:       map[string][]byte{"token": []byte(rand.Text())},
 		}
-		if err = p.Client.Create(ctx, &s); err == nil {
-			p.memory.token = s.StringData["token"]
-			return nil
-		}
+		err = p.Client.Create(ctx, &s)
 	}
 	if err != nil {
 		return fmt.Errorf("the token's secret: %w", err)
