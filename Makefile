@@ -11,6 +11,10 @@ FIRST        ?= 0
 # The packages with tests that need a real Kafka.
 KAFKA_PACKAGES = $(shell grep -rlE --include='*_test.go' '^//go:build .*\bkafka\b' . | xargs -r -n1 dirname | sort -u)
 
+# The modules beside the library that need nothing but Go either: what Kubernetes needs does not weigh on the library's users.
+MODULES = $(patsubst %/go.mod,%,$(wildcard */go.mod))
+each    = @for m in $(MODULES); do (set -x; cd $$m && $(1)) || exit 1; done
+
 .DEFAULT_GOAL = help
 .PHONY: help demo test test-race test-kafka test-rocksdb lint oracle oracle-check chaos sim bench bench-parts fuzz
 
@@ -26,10 +30,12 @@ SIM = -tags synctests ./internal/sim
 test: ## run the unit tests, which need nothing but Go
 	go test ./...
 	go test $(SIM)
+	$(call each,go test ./...)
 
 test-race: ## run the unit tests under the race detector, which needs a C compiler
 	go test -race -timeout 30m ./...
 	go test -race $(SIM)
+	$(call each,go test -race -timeout 30m ./...)
 
 test-kafka: ## run the integration tests on Apache Kafka, which needs a JDK of 17 and Maven
 	$(KAFKA) run -- go test -tags kafka -count 1 -p 1 -timeout 20m $(KAFKA_PACKAGES)
@@ -43,6 +49,7 @@ lint: ## check the form: gofmt, go vet, golangci-lint
 	go vet ./...
 	go vet -tags kafka,synctests ./...
 	$(GOLANGCI_LINT) run ./...
+	$(call each,go vet -tags k8s ./... && $(GOLANGCI_LINT) run ./...)
 
 oracle: ## make the expected results again with Java Kafka Streams, which needs Java 17 and Maven
 	test/oracle/generate

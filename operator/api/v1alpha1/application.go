@@ -323,5 +323,3 @@ type ScalingRule struct {
 	// +kubebuilder:default=1
 	MaxStep int32 `json:"maxStep,omitempty"`
 }
-
-func init() { builder.Register(&StreamsApplication{}, &StreamsApplicationList{}) }

@@ -6,14 +6,17 @@
 package v1alpha1
 
 import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/controller-runtime/pkg/scheme"
 )
 
 // GroupVersion is the group and its version.
 var GroupVersion = schema.GroupVersion{Group: "millrace.dev", Version: "v1alpha1"}
 
-var builder = &scheme.Builder{GroupVersion: GroupVersion}
-
 // AddToScheme makes the kinds known to a client.
-var AddToScheme = builder.AddToScheme
+func AddToScheme(s *runtime.Scheme) error {
+	s.AddKnownTypes(GroupVersion, &StreamsApplication{}, &StreamsApplicationList{}, &StreamsReset{}, &StreamsResetList{})
+	metav1.AddToGroupVersion(s, GroupVersion)
+	return nil
+}

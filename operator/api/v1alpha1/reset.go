@@ -77,5 +77,3 @@ const (
 	ResetDone     ResetPhase = "Done"
 	ResetFailed   ResetPhase = "Failed"
 )
-
-func init() { builder.Register(&StreamsReset{}, &StreamsResetList{}) }

@@ -26,12 +26,16 @@ const Container = "app"
 // Port is where the program serves health, status and steering.
 const Port = 8080
 
-// Names of an application's objects. The StatefulSet, its service, its budget and its service account are named as the application.
-func TokenSecret(app string) string       { return app + "-http" }
+// The StatefulSet of an application, its service, its budget and its service account are named as the application is.
+
+// TokenSecret is the secret with the token for steering.
+func TokenSecret(app string) string { return app + "-http" }
+
+// TopologyConfigMap keeps the topology that runs.
 func TopologyConfigMap(app string) string { return app + "-topology" }
-func CheckJob(app, revision string) string {
-	return app + "-check-" + revision
-}
+
+// CheckJob asks a revision whether it can go on.
+func CheckJob(app, revision string) string { return app + "-check-" + revision }
 
 // Selector selects an application's pods, and not those of its jobs.
 func Selector(app string) map[string]string {
