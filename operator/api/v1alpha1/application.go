@@ -216,7 +216,7 @@ type StateSpec struct {
 // +kubebuilder:validation:XValidation:rule="self.type != 'PersistentVolume' || has(self.size)",message="storage of type PersistentVolume needs a size"
 // +kubebuilder:validation:XValidation:rule="self.type == oldSelf.type",message="storage.type cannot be changed: make another application"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.size) || !isQuantity(oldSelf.size) || (has(self.size) && isQuantity(self.size) && quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0)",message="a volume cannot shrink"
-// +kubebuilder:validation:XValidation:rule="(has(self.storageClassName) ? self.storageClassName : ”) == (has(oldSelf.storageClassName) ? oldSelf.storageClassName : ”)",message="storageClassName cannot be changed: make another application"
+// +kubebuilder:validation:XValidation:rule="has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",message="storageClassName cannot be changed: make another application"
 type StorageSpec struct {
 	// Type is PersistentVolume (kept when the pod is replaced) or Ephemeral (gone with the pod).
 	// +kubebuilder:validation:Enum=PersistentVolume;Ephemeral
