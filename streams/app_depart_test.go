@@ -84,6 +84,38 @@ func TestAppDeparts(t *testing.T) {
 	}
 }
 
+// The place of a static member that stopped, and stayed, is given up by another process, which gets its tasks at once.
+func TestAppRemovesMember(t *testing.T) {
+	c := fakeCluster(t, kfake.SeedTopics(2, "in", "out"))
+	timeouts := []streams.AppOption{streams.SessionTimeout(time.Minute), streams.RebalanceTimeout(time.Minute)}
+	p := start(t, c, copyTopology(t), append(timeouts, streams.InstanceID("here"), streams.HTTPToken("secret"))...)
+	p.await(streams.StateRunning)
+	gone := start(t, c, copyTopology(t), append(timeouts, streams.InstanceID("gone"))...)
+	gone.await(streams.StateRunning)
+	if err := gone.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for instance, want := range map[string]int{"here": http.StatusConflict, "gone": http.StatusNoContent, "nobody": http.StatusNoContent} {
+		r := httptest.NewRequest(http.MethodPost, "/members/"+instance+"/remove", nil)
+		r.Header.Set("Authorization", "Bearer secret")
+		w := httptest.NewRecorder()
+		p.Handler().ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("removing %q: %d, want %d: %s", instance, w.Code, want, w.Body)
+		}
+	}
+	for ctx := patiently(t); len(p.Tasks()) != 2; {
+		select {
+		case <-p.changed:
+		case <-ctx.Done():
+			t.Fatalf("it has the tasks %v", p.Tasks())
+		}
+	}
+	if err := p.RemoveMember(patiently(t), ""); err == nil {
+		t.Error("nobody is removed")
+	}
+}
+
 // One that is not static does so unless it is told not to.
 func TestAppStays(t *testing.T) {
 	c := fakeCluster(t, kfake.SeedTopics(2, "in", "out"))

@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/millrace/millrace/internal/runtime"
 )
@@ -19,6 +20,16 @@ const (
 // SetDeparture decides what becomes of the process's place in the group when Run ends, whatever the options say: for one
 // who knows why it is stopped, to be started again or for good. (Java: CloseOptions, KIP-812)
 func (a *App) SetDeparture(d Departure) { a.instance.Load().SetDeparture(d) }
+
+// RemoveMember gives up the place in the group of another process, one with [InstanceID], which is gone for good: its tasks go to
+// others at once, and not when its session has timed out. One that is still there is fenced, and ends with an error; one that has no
+// place is no error. (Java: AdminClient.removeMembersFromConsumerGroup)
+func (a *App) RemoveMember(ctx context.Context, instanceID string) error {
+	if instanceID == "" || instanceID == a.cfg.instanceID {
+		return fmt.Errorf("streams: RemoveMember: %q is this process, which gives up its own place when it stops: SetDeparture", instanceID)
+	}
+	return a.instance.Load().Remove(ctx, instanceID)
+}
 
 // Drain has the group give the tasks and standbys of this process to others, and returns when it has none left, or with
 // an error if the application does not run or ctx ends first; then the drain goes on. Each task runs on here until its

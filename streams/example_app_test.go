@@ -36,6 +36,7 @@ func ExampleApp_Status() {
 	defer cancel()
 	fmt.Println(app.Drain(full), app.Draining())
 	app.EndDrain()
+	fmt.Println(app.RemoveMember(ctx, "shop-7")) // a process that is gone for good
 
 	report := app.Report(ctx) // as JSON at /status
 	fmt.Println(report.State, report.TaskCount, "task", report.Tasks[0].Inputs[0].Topic)
@@ -51,6 +52,7 @@ func ExampleApp_Status() {
 	// true <nil>
 	// paused: true
 	// context deadline exceeded true
+	// <nil>
 	// RUNNING 1 task visits
 	// 200
 }

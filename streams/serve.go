@@ -30,7 +30,8 @@ func HTTPTLS(config *tls.Config) AppOption { return func(c *appConfig) { c.httpT
 //   - GET /metrics: the metrics, see docs/metrics.md.
 //   - GET /status: [App.Report] as JSON, see docs/status.md.
 //   - POST /pause, /resume, /drain, /undrain: as the methods of those names; a drain goes on after the answer, and /status says
-//     how far it is. POST /departure/stay, /departure/leave and /departure/configured: as SetDeparture. These need [HTTPToken].
+//     how far it is. POST /departure/stay, /departure/leave and /departure/configured: as SetDeparture. POST
+//     /members/INSTANCE/remove: as RemoveMember. These need [HTTPToken].
 func (a *App) Handler() http.Handler {
 	mux := http.NewServeMux()
 	answer := func(path string, ok func(now State, started bool) bool) {
@@ -53,13 +54,22 @@ func (a *App) Handler() http.Handler {
 		"/departure/leave":      func() { a.SetDeparture(DepartLeave) },
 		"/departure/configured": func() { a.SetDeparture(DepartAsConfigured) },
 	} {
-		mux.Handle("POST "+path, a.trusted(true, func(w http.ResponseWriter, r *http.Request) {
-			a.cfg.log.Info("asked over HTTP", "application", a.cfg.application, "path", path, "by", r.RemoteAddr)
-			do()
-			w.WriteHeader(http.StatusNoContent)
-		}))
+		mux.Handle("POST "+path, a.asked(func(*http.Request) error { do(); return nil }))
 	}
+	mux.Handle("POST /members/{instance}/remove", a.asked(func(r *http.Request) error { return a.RemoveMember(r.Context(), r.PathValue("instance")) }))
 	return mux
+}
+
+// asked has the process do what somebody who has the token asks for.
+func (a *App) asked(do func(*http.Request) error) http.Handler {
+	return a.trusted(true, func(w http.ResponseWriter, r *http.Request) {
+		a.cfg.log.Info("asked over HTTP", "application", a.cfg.application, "path", r.URL.Path, "by", r.RemoteAddr)
+		if err := do(r); err != nil {
+			http.Error(w, err.Error(), http.StatusConflict)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
 }
 
 // trusted lets through who has the token. Where there is none, and one is needed, nobody has it.

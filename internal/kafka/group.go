@@ -507,11 +507,25 @@ func (g *Group) Leave(ctx context.Context, static bool) error {
 	return nil
 }
 
+// Remove tells the group that a static member is gone for good, so that nobody waits for its session to time out.
+func (g *Group) Remove(ctx context.Context, instance string) error {
+	m := kmsg.NewLeaveGroupRequestMember()
+	m.InstanceID, m.Reason = &instance, kmsg.StringPtr("its process is gone for good")
+	if err := g.giveUp(ctx, m); !errors.Is(err, kerr.UnknownMemberID) {
+		return err
+	}
+	return nil
+}
+
 func (g *Group) leave(ctx context.Context, member, why string) error {
-	req := kmsg.NewPtrLeaveGroupRequest()
-	req.Group, req.MemberID = g.cfg.Group, member
 	m := kmsg.NewLeaveGroupRequestMember()
 	m.MemberID, m.InstanceID, m.Reason = member, g.instance(), kmsg.StringPtr(why)
+	return g.giveUp(ctx, m)
+}
+
+func (g *Group) giveUp(ctx context.Context, m kmsg.LeaveGroupRequestMember) error {
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group, req.MemberID = g.cfg.Group, m.MemberID
 	req.Members = append(req.Members, m)
 	resp, err := request[*kmsg.LeaveGroupResponse](ctx, g.client.Client, req)
 	if err == nil {

@@ -109,6 +109,18 @@ func TestStaticMembersRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	have(t, 2, 2, members...)
+
+	fourth := enter(4, "four")
+	fourth.until(t, "a share", func() bool { return len(fourth.tasks) > 0 })
+	if err := fourth.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time it is not there any more
+		if err := members[0].Remove(patiently(t), "four"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	have(t, 2, 2, members...)
 }
 
 // A second process with the same instance id ends the first, with an error that says why.

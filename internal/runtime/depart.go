@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -31,6 +32,14 @@ func (i *Instance) TakeOver(before *Instance) {
 	if before.Paused() {
 		i.Pause()
 	}
+}
+
+// Remove gives up the place in the group of a static member that is gone for good.
+func (i *Instance) Remove(ctx context.Context, member string) error {
+	if now, started := i.State(); !started {
+		return fmt.Errorf("the application is %v, and does not know its group yet: ask when it runs", now)
+	}
+	return i.member.Remove(ctx, member)
 }
 
 func (i *Instance) leaveGroup() {

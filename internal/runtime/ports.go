@@ -68,6 +68,8 @@ type Membership interface {
 	Hosts() (active, standby map[assign.Endpoint][]assign.TopicPartition)
 	// Leave tells the group that the instance is gone. A static member leaves only if static says so.
 	Leave(ctx context.Context, static bool) error
+	// Remove tells the group that a static member is gone for good; one that is not there is no error.
+	Remove(ctx context.Context, instance string) error
 	// FenceAbsent ends transactions that processes left open which are not in the group any more: nobody reads past
 	// them until they end.
 	FenceAbsent(ctx context.Context) error
