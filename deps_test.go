@@ -31,7 +31,7 @@ var layers = map[string][]string{
 	"streams":             {"internal/runtime", "internal/kafka", "internal/assign", "internal/restore", "internal/task", "internal/node", "internal/store", "internal/metrics", "topology", "state", "serde"},
 	"streamstest":         {"internal/runtime", "internal/assign", "internal/task", "internal/store", "topology", "state", "serde"},
 	"internal/properties": {},
-	"pod":                 {"streams", "topology", "internal/properties"},
+	"pod":                 {"streams", "topology", "internal/properties", "internal/reset"},
 	"devkafka":            {},
 	"internal/kafkatest":  {},
 	"internal/check":      {},

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/millrace/millrace/internal/properties"
 	"github.com/millrace/millrace/streams"
 )
@@ -78,7 +80,7 @@ var others = []string{
 	"KAFKA_SSL_TRUSTSTORE_TYPE", "KAFKA_SSL_KEYSTORE_LOCATION", "KAFKA_SSL_KEYSTORE_TYPE", "KAFKA_SSL_TRUSTSTORE_CERTIFICATES",
 	"KAFKA_SSL_KEYSTORE_CERTIFICATE_CHAIN", "KAFKA_SSL_KEYSTORE_KEY", "MILLRACE_SASL_USERNAME", "MILLRACE_SASL_PASSWORD",
 	"MILLRACE_HTTP_TLS_CERT", "MILLRACE_HTTP_TLS_KEY", "MILLRACE_MEMORY_LIMIT", "MILLRACE_LOG_LEVEL", "MILLRACE_LOG_FORMAT",
-	"MILLRACE_DESCRIBE_TOPOLOGY", rackTags,
+	"MILLRACE_DESCRIBE_TOPOLOGY", "MILLRACE_TOPOLOGY_CHECK", "MILLRACE_RESET", "MILLRACE_RESET_TO", "MILLRACE_RESET_FORCE", "MILLRACE_RESET_OUTPUTS", rackTags,
 }
 
 var codecs = map[string]streams.AppOption{
@@ -108,7 +110,7 @@ func options(e environment) (memory, said []streams.AppOption, err error) {
 		}
 		said = append(said, opt)
 	}
-	for _, more := range []func() (streams.AppOption, error){e.security, e.serving, e.tags, e.spread} {
+	for _, more := range []func() (streams.AppOption, error){e.connecting, e.serving, e.tags, e.spread} {
 		opt, err := more()
 		errs = append(errs, err)
 		said = append(said, opt)
@@ -134,7 +136,7 @@ func (e environment) readFiles() error {
 }
 
 // security says how to connect.
-func (e environment) security() (streams.AppOption, error) {
+func (e environment) security() ([]kgo.Opt, error) {
 	p := properties.Properties{}
 	for _, name := range others {
 		if config, ok := strings.CutPrefix(name, "KAFKA_"); ok && e[name] != "" {
@@ -143,9 +145,14 @@ func (e environment) security() (streams.AppOption, error) {
 	}
 	opts, err := p.Security(func(name string) string { return e[name] })
 	if err != nil {
-		return none, fmt.Errorf("pod: the configs of security, each KAFKA_ and its name in capitals: %w", err)
+		return nil, fmt.Errorf("pod: the configs of security, each KAFKA_ and its name in capitals: %w", err)
 	}
-	return streams.ClientOptions(opts...), nil
+	return opts, nil
+}
+
+func (e environment) connecting() (streams.AppOption, error) {
+	opts, err := e.security()
+	return streams.ClientOptions(opts...), err
 }
 
 // serving says with which certificate the application serves. It is read once.

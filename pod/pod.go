@@ -8,6 +8,7 @@ package pod
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -30,14 +31,18 @@ func Main(t *topology.Topology, err error, opts ...streams.AppOption) {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
+		if errors.Is(err, ErrIncompatible) {
+			os.Exit(incompatibleStatus)
+		}
 		os.Exit(1)
 	}
 }
 
 // Run runs an application until ctx ends, as an environment of the form name=value says: see [Options]. What the environment says
 // overrides opts, and opts how the container's memory is divided. Where the environment has
-// MILLRACE_DESCRIBE_TOPOLOGY=json, it writes the topology's outline to out instead, and connects to nothing: so an operator asks
-// an image, before it starts it, whether it can go on where another is.
+// MILLRACE_DESCRIBE_TOPOLOGY=json, it writes the topology's outline to out instead, and connects to nothing; where it has
+// MILLRACE_TOPOLOGY_CHECK, it says whether it can go on where the outline in that file is: so an operator asks an image before it
+// starts it. Where it has MILLRACE_RESET, it takes its own application back to the beginning, or plans that.
 func Run(ctx context.Context, t *topology.Topology, env []string, out io.Writer, opts ...streams.AppOption) error {
 	e := parse(env)
 	switch as := e["MILLRACE_DESCRIBE_TOPOLOGY"]; as {
@@ -50,6 +55,15 @@ func Run(ctx context.Context, t *topology.Topology, env []string, out io.Writer,
 		return err
 	default:
 		return fmt.Errorf("pod: MILLRACE_DESCRIBE_TOPOLOGY=%s; it can be json", as)
+	}
+	if file := e["MILLRACE_TOPOLOGY_CHECK"]; file != "" {
+		return check(t, file, out)
+	}
+	if e["MILLRACE_RESET"] != "" {
+		if err := e.readFiles(); err != nil {
+			return err
+		}
+		return resetApplication(ctx, t, e, out)
 	}
 	memory, said, err := options(e)
 	if err != nil {
