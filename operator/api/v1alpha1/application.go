@@ -207,7 +207,7 @@ type StreamsSpec struct {
 
 // StateSpec is where stores are kept.
 type StateSpec struct {
-	// +kubebuilder:default={}
+	// +kubebuilder:default={type: Ephemeral}
 	Storage StorageSpec `json:"storage,omitempty"`
 }
 
