@@ -39,7 +39,7 @@ type Phase string
 
 // The phases.
 const (
-	PhasePending   Phase = "Pending"   // no pod is ready yet
+	PhasePending   Phase = "Pending"   // pods start
 	PhaseRestoring Phase = "Restoring" // pods run, and restore their state
 	PhaseRunning   Phase = "Running"
 	PhaseUpdating  Phase = "Updating" // pods are replaced

@@ -234,7 +234,7 @@ func (s *resetting) job(ctx context.Context, mode string) (ended bool, said stri
 		return false, "", fmt.Errorf("job %s failed: %s", job.Name, shorten(t.Message))
 	case over(&there):
 		return false, "", errors.New("job " + job.Name + " did not end in time")
-	case pod != nil:
+	case pod != nil && t == nil:
 		if trouble := p.trouble(pod); trouble.What != "" {
 			return false, fmt.Sprintf("pod %s %s", pod.Name, trouble.What), nil
 		}

@@ -86,7 +86,7 @@ func job(app *v1alpha1.StreamsApplication, name, what string, template corev1.Po
 	t.Labels = labels(app)
 	t.Labels[JobLabel] = what
 	t.Spec.RestartPolicy = corev1.RestartPolicyNever
-	t.Spec.TopologySpreadConstraints = nil
+	t.Spec.TopologySpreadConstraints, t.Spec.Affinity = nil, nil
 	var volumes []corev1.Volume
 	for _, v := range t.Spec.Volumes {
 		if v.Name != volume {

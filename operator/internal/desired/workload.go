@@ -81,13 +81,20 @@ func podSpec(app *v1alpha1.StreamsApplication) corev1.PodSpec {
 		s.Volumes = append(s.Volumes, corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: size(app)}}})
 	}
 	if app.Spec.Spread != "None" {
-		for _, key := range []string{corev1.LabelTopologyZone, corev1.LabelHostname} {
-			s.TopologySpreadConstraints = append(s.TopologySpreadConstraints, corev1.TopologySpreadConstraint{
-				MaxSkew: 1, TopologyKey: key, WhenUnsatisfiable: corev1.ScheduleAnyway, LabelSelector: &metav1.LabelSelector{MatchLabels: Selector(app.Name)},
-			})
-		}
+		spread(&s, &metav1.LabelSelector{MatchLabels: Selector(app.Name)})
 	}
 	return s
+}
+
+// spread has pods on different nodes and in different zones, as far as possible. The nodes are not one more constraint of the topology:
+// where nodes have no zones, the scheduler would leave both aside.
+func spread(s *corev1.PodSpec, pods *metav1.LabelSelector) {
+	s.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{
+		MaxSkew: 1, TopologyKey: corev1.LabelTopologyZone, WhenUnsatisfiable: corev1.ScheduleAnyway, LabelSelector: pods,
+	}}
+	s.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{{
+		Weight: 100, PodAffinityTerm: corev1.PodAffinityTerm{TopologyKey: corev1.LabelHostname, LabelSelector: pods},
+	}}}}
 }
 
 func size(app *v1alpha1.StreamsApplication) *resource.Quantity {
