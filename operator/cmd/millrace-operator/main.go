@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	metrics "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/millrace/millrace/operator/api/v1alpha1"
@@ -82,6 +83,9 @@ func run(args []string) error {
 		LeaderElection: *elect, LeaderElectionID: "millrace-operator.millrace.dev", LeaderElectionReleaseOnCancel: true,
 	})
 	if err != nil {
+		return err
+	}
+	if err := ctrlmetrics.Registry.Register(&controller.Metrics{Client: m.GetClient()}); err != nil {
 		return err
 	}
 	events := m.GetEventRecorder("millrace-operator")
