@@ -15,6 +15,7 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -83,6 +84,38 @@ func said(errs field.ErrorList) string {
 		return err.Error()
 	}
 	return ""
+}
+
+// TestDocumentedObjectsAreTaken has what the documentation shows accepted.
+func TestDocumentedObjectsAreTaken(t *testing.T) {
+	kinds := map[string]rules{
+		"StreamsApplication": load(t, "../../crds/millrace.dev_streamsapplications.yaml"), "StreamsReset": load(t, "../../crds/millrace.dev_streamsresets.yaml"),
+	}
+	text, err := os.ReadFile("../../../docs/operator.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(text), "```yaml\n")[1:]
+	if len(blocks) < 2 {
+		t.Fatalf("%d objects are shown", len(blocks))
+	}
+	for _, block := range blocks {
+		block, _, _ = strings.Cut(block, "```")
+		var o map[string]any
+		if err := sigsyaml.UnmarshalStrict([]byte(block), &o); err != nil {
+			t.Fatal(err)
+		}
+		r, ok := kinds[o["kind"].(string)]
+		if !ok {
+			t.Fatalf("there is no kind %v", o["kind"])
+		}
+		if said := r.refused(t, o, nil); said != "" {
+			t.Errorf("%v is refused: %s", o["kind"], said)
+		}
+		if unknown := pruning.PruneWithOptions(o, r.structural, true, schema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true}); len(unknown) > 0 {
+			t.Errorf("%v has fields that there are not: %v", o["kind"], unknown)
+		}
+	}
 }
 
 // TestRules has each object of testdata/refused refused with the words of its first line; where there are two, the first is
