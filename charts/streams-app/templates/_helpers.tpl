@@ -36,7 +36,7 @@ annotations:
 {{- end }}
 
 {{- define "app.image" -}}
-{{ .Values.image }}{{ if .Values.imageDigest }}@{{ .Values.imageDigest }}{{ else }}:{{ .Values.imageTag | default "latest" }}{{ end }}
+{{ .Values.image }}{{ if .Values.imageDigest }}@{{ .Values.imageDigest }}{{ else }}:{{ include "app.text" .Values.imageTag | default "latest" }}{{ end }}
 {{- end }}
 
 {{/* How the program reaches Kafka, as a dict of variables. Secrets are files, so that they are in no environment. */}}
@@ -184,10 +184,10 @@ serviceAccountName: {{ . }}
 {{- end }}
 securityContext:
   {{- toYaml .Values.podSecurityContext | nindent 2 }}
-{{- range $field := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
+{{- range $field := list "imagePullSecrets" "nodeSelector" "tolerations" "priorityClassName" }}
 {{- with get $.Values $field }}
 {{ $field }}:
-  {{- tpl (toYaml .) $ | nindent 2 }}
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 {{- end }}
