@@ -153,6 +153,23 @@ func TestSelectors(t *testing.T) {
 	})
 }
 
+// TestAccounts holds that a pod runs as an account that is there, where the chart makes one.
+func TestAccounts(t *testing.T) {
+	each(t, func(t *testing.T, all []runtime.Object) {
+		var there []string
+		for _, o := range all {
+			if a, ok := o.(*corev1.ServiceAccount); ok {
+				there = append(there, a.Name)
+			}
+		}
+		for _, o := range all {
+			if p, _, ok := pod(o); ok && len(there) > 0 && !slices.Contains(there, p.Spec.ServiceAccountName) {
+				t.Errorf("%T: its pods run as %q, and the accounts are %q", o, p.Spec.ServiceAccountName, there)
+			}
+		}
+	})
+}
+
 // TestEnvironment holds that what a program is told is told once, and after what it refers to; and that files are mounted.
 func TestEnvironment(t *testing.T) {
 	refers := regexp.MustCompile(`\$\(([A-Z_]+)\)`)

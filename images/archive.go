@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -51,7 +52,7 @@ func (w *writer) layout(tag name.Tag, built []made, index v1.ImageIndex) error {
 			return err
 		}
 	}
-	top.Annotations = map[string]string{"io.containerd.image.name": tag.Name(), "org.opencontainers.image.ref.name": tag.TagStr()}
+	top.Annotations = map[string]string{"io.containerd.image.name": full(tag), "org.opencontainers.image.ref.name": tag.TagStr()}
 	docker, err := dockerManifest(tag, built[0].image)
 	if err != nil {
 		return err
@@ -151,9 +152,10 @@ func dockerManifest(tag name.Tag, image v1.Image) (any, error) {
 	for _, l := range m.Layers {
 		layers = append(layers, place(l.Digest))
 	}
-	short := tag.RepositoryStr() + ":" + tag.TagStr()
-	if tag.RegistryStr() != name.DefaultRegistry {
-		short = tag.Name()
-	}
-	return []map[string]any{{"Config": place(m.Config.Digest), "RepoTags": []string{short}, "Layers": layers}}, nil
+	return []map[string]any{{"Config": place(m.Config.Digest), "RepoTags": []string{full(tag)}, "Layers": layers}}, nil
+}
+
+// full is the name that Kubernetes gives an image that is named without a registry.
+func full(tag name.Tag) string {
+	return strings.Replace(tag.Name(), name.DefaultRegistry, "docker.io", 1)
 }

@@ -142,6 +142,20 @@ func TestLayout(t *testing.T) {
 	}
 }
 
+func TestNameWithoutARegistry(t *testing.T) {
+	for given, want := range map[string]string{
+		"orders:1": "docker.io/library/orders:1", "shop/orders": "docker.io/shop/orders:latest", "krig.local/orders:1": "krig.local/orders:1",
+	} {
+		tag, err := name.NewTag(given)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := full(tag); got != want {
+			t.Errorf("%s is %s, not %s", given, got, want)
+		}
+	}
+}
+
 func TestSameInputGivesTheSameArchive(t *testing.T) {
 	first, err := os.ReadFile(build(t))
 	if err != nil {
