@@ -36,6 +36,7 @@ const stopTimeout = 20 * time.Second
 type Cluster struct {
 	bootstrap string
 	guarded   string
+	outside   string
 	brokers   int
 	admin     *kadm.Client
 	client    *kgo.Client
@@ -129,8 +130,8 @@ func boot(ctx context.Context, inst *installation, o options) (_ *Cluster, err e
 			return nil, err
 		}
 	}
-	c.guarded = bootstrap(layout.guarded)
-	return c, c.connect(bootstrap(layout.clients))
+	c.guarded, c.outside = bootstrap(loopback, layout.guarded), bootstrap(o.outside.host, layout.outside)
+	return c, c.connect(bootstrap(loopback, layout.clients))
 }
 
 // connect makes the admin client.
@@ -154,6 +155,9 @@ const (
 
 // Guarded returns the addresses at which users log in, as Bootstrap does; it is empty without the option [Guarded].
 func (c *Cluster) Guarded() string { return c.guarded }
+
+// Outside returns the addresses for clients elsewhere, as Bootstrap does; it is empty without the option [Outside].
+func (c *Cluster) Outside() string { return c.outside }
 
 // Brokers returns how many brokers the cluster has, whether they run or not.
 func (c *Cluster) Brokers() int { return c.brokers }

@@ -3,6 +3,7 @@
 package kafkatest
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,17 +73,19 @@ func TestSettings(t *testing.T) {
 	o := defaults()
 	Brokers(3)(&o)
 	Port(19092)(&o)
+	Outside("0.0.0.0", "10.0.0.1")(&o)
 	Setting("num.io.threads", "9")(&o)
 	l, err := newLayout(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := bootstrap(l.clients), "127.0.0.1:19092,127.0.0.1:19093,127.0.0.1:19094"; got != want {
+	if got, want := bootstrap(loopback, l.clients), "127.0.0.1:19092,127.0.0.1:19093,127.0.0.1:19094"; got != want {
 		t.Errorf("bootstrap is %s, want %s", got, want)
 	}
 	settings := l.properties(2, "/data")
 	for _, want := range []string{
-		"node.id=2\n", "listeners=PLAINTEXT://127.0.0.1:19093,", "default.replication.factor=3\n", "min.insync.replicas=2\n",
+		"node.id=2\n", "listeners=PLAINTEXT://127.0.0.1:19093,", fmt.Sprintf(",OUTSIDE://0.0.0.0:%d\n", l.outside[1]),
+		fmt.Sprintf("advertised.listeners=PLAINTEXT://127.0.0.1:19093,OUTSIDE://10.0.0.1:%d\n", l.outside[1]), "default.replication.factor=3\n", "min.insync.replicas=2\n",
 	} {
 		if !strings.Contains(settings, want) {
 			t.Errorf("no %q in\n%s", want, settings)

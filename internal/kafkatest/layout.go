@@ -20,13 +20,18 @@ type layout struct {
 	clients     []int // the port of node i+1 for clients
 	controllers []int // the port of node i+1 for the other controllers
 	guarded     []int // the port of node i+1 for clients that log in; nil: there is none
+	outside     []int // the port of node i+1 for clients elsewhere; nil: there is none
+	at          address
 	settings    [][2]string
 }
 
 func newLayout(o options) (*layout, error) {
-	l := &layout{clusterID: randomID(), settings: o.settings}
+	l := &layout{clusterID: randomID(), at: o.outside, settings: o.settings}
 	want := 2 * o.brokers
 	if o.guarded {
+		want += o.brokers
+	}
+	if o.outside.host != "" {
 		want += o.brokers
 	}
 	if o.port != 0 {
@@ -42,6 +47,9 @@ func newLayout(o options) (*layout, error) {
 	l.controllers, ports = ports[:o.brokers], ports[o.brokers:]
 	if o.guarded {
 		l.guarded, ports = ports[:o.brokers], ports[o.brokers:]
+	}
+	if o.outside.host != "" {
+		l.outside, ports = ports[:o.brokers], ports[o.brokers:]
 	}
 	l.clients = append(l.clients, ports...)
 	return l, nil
@@ -66,11 +74,13 @@ func freePorts(n int) ([]int, error) {
 	return nil, fmt.Errorf("kafkatest: no %d free ports on 127.0.0.1 between %d and %d", n, lowest, lowest+span)
 }
 
+const loopback = "127.0.0.1"
+
 // bootstrap joins the addresses of ports.
-func bootstrap(ports []int) string {
+func bootstrap(host string, ports []int) string {
 	addrs := make([]string, len(ports))
 	for i, port := range ports {
-		addrs[i] = fmt.Sprintf("127.0.0.1:%d", port)
+		addrs[i] = fmt.Sprintf("%s:%d", host, port)
 	}
 	return strings.Join(addrs, ",")
 }
@@ -109,9 +119,11 @@ func (l *layout) properties(id int, data string) string {
 	set("controller.quorum.voters", strings.Join(voters, ","))
 	set("controller.listener.names", "CONTROLLER")
 	listeners := fmt.Sprintf("PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d", l.clients[id-1], l.controllers[id-1])
-	set("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,GUARDED:SASL_PLAINTEXT")
+	advertised := fmt.Sprintf("PLAINTEXT://127.0.0.1:%d", l.clients[id-1])
+	set("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,GUARDED:SASL_PLAINTEXT,OUTSIDE:PLAINTEXT")
 	if l.guarded != nil {
 		listeners += fmt.Sprintf(",GUARDED://127.0.0.1:%d", l.guarded[id-1])
+		advertised += fmt.Sprintf(",GUARDED://127.0.0.1:%d", l.guarded[id-1])
 		const modules = "org.apache.kafka.common.security."
 		set("listener.name.guarded.sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512")
 		set("listener.name.guarded.plain.sasl.jaas.config", fmt.Sprintf("%splain.PlainLoginModule required user_%s=%q;", modules, User, Password))
@@ -121,7 +133,12 @@ func (l *layout) properties(id int, data string) string {
 		set("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer")
 		set("super.users", "User:ANONYMOUS")
 	}
+	if l.outside != nil {
+		listeners += fmt.Sprintf(",OUTSIDE://%s:%d", l.at.listen, l.outside[id-1])
+		advertised += fmt.Sprintf(",OUTSIDE://%s:%d", l.at.host, l.outside[id-1])
+	}
 	set("listeners", listeners)
+	set("advertised.listeners", advertised)
 	set("log.dirs", data)
 
 	set("default.replication.factor", replicas)

@@ -11,8 +11,12 @@ type options struct {
 	dir      string
 	heapMiB  int
 	guarded  bool
+	outside  address
 	settings [][2]string
 }
+
+// address is where a listener listens, and the host that it advertises.
+type address struct{ listen, host string }
 
 func defaults() options { return options{brokers: 1, heapMiB: 512} }
 
@@ -33,6 +37,12 @@ func Heap(mib int) Option { return func(o *options) { o.heapMiB = mib } }
 // Guarded adds a listener that asks for a user and a password, by PLAIN or SCRAM: see [Cluster.Guarded]. There users may do
 // what ACLs allow; at the other listener everybody may do everything. It costs no time.
 func Guarded() Option { return func(o *options) { o.guarded = true } }
+
+// Outside adds a listener for clients that reach this machine by another name, as pods do: see [Cluster.Outside]. It listens at an
+// address of this machine and advertises host, at the same port. Everybody may do everything there.
+func Outside(listen, host string) Option {
+	return func(o *options) { o.outside = address{listen, host} }
+}
 
 // Setting sets a broker setting, as in server.properties. It overrides this package's own, which are: no topic is
 // created by asking for it, no retention and no bounds on timestamps, no delay before a first rebalance, session
