@@ -150,7 +150,11 @@ func TestAnIncompatibleTopologyIsRefused(t *testing.T) {
 	if !strings.Contains(app.Status.Message, `has no store "counts" any more`) {
 		t.Error(app.Status.Message)
 	}
-	w.change(func(s *v1alpha1.StreamsApplicationSpec) { s.Update.TopologyChange = "Recreate" })
+	w.change(func(s *v1alpha1.StreamsApplicationSpec) { s.Image = "orders:1" })
+	w.until("no more of it, when it is not wanted any more", w.says(v1alpha1.ConditionTopologyCompatible, metav1.ConditionTrue, "SameProgram"))
+	w.change(func(s *v1alpha1.StreamsApplicationSpec) {
+		s.Image, s.Update.TopologyChange = "orders:incompatible", "Recreate"
+	})
 	old := make(map[types.UID]bool)
 	for _, p := range before {
 		old[p.UID] = true

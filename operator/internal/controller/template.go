@@ -12,6 +12,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -48,10 +49,13 @@ func (p *pass) template(ctx context.Context, valid bool) (corev1.PodTemplateSpec
 
 // same is what the spec says if the pods are made of that already, without what the API server has added to it.
 func (p *pass) same(wanted, current corev1.PodTemplateSpec, revision string) corev1.PodTemplateSpec {
-	if current.Labels[desired.RevisionLabel] == revision {
-		return wanted
+	if current.Labels[desired.RevisionLabel] != revision {
+		return current
 	}
-	return current
+	if meta.IsStatusConditionFalse(p.status.Conditions, v1alpha1.ConditionTopologyCompatible) { // another, that was wanted before
+		p.condition(v1alpha1.ConditionTopologyCompatible, true, "SameProgram", "the program is the same")
+	}
+	return wanted
 }
 
 // fallBack returns the last stable revision, if a failed one shall be rolled back.
