@@ -16,7 +16,7 @@ MODULES = $(patsubst %/go.mod,%,$(wildcard */go.mod))
 each    = @for m in $(MODULES); do (set -x; cd $$m && $(1)) || exit 1; done
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-race test-kafka test-rocksdb lint oracle oracle-check chaos sim bench bench-parts fuzz
+.PHONY: help demo test test-race test-kafka test-k8s test-rocksdb lint oracle oracle-check chaos sim bench bench-parts fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,10 +35,13 @@ test: ## run the unit tests, which need nothing but Go
 test-race: ## run the unit tests under the race detector, which needs a C compiler
 	go test -race -timeout 30m ./...
 	go test -race $(SIM)
-	cd operator && go test -race -timeout 30m ./... # charts and images have no goroutines
+	$(call each,go test -race -timeout 30m ./...)
 
 test-kafka: ## run the integration tests on Apache Kafka, which needs a JDK of 17 and Maven
 	$(KAFKA) run -- go test -tags kafka -count 1 -p 1 -timeout 20m $(KAFKA_PACKAGES)
+
+test-k8s: ## run the end-to-end tests on the Kubernetes that KUBECONFIG names, which they say what they need of; needs Java 17 and Maven
+	cd operator && go test -tags k8s -count 1 -timeout 30m -v ./e2e
 
 test-rocksdb: ## run the tests of the module state/rocksdb, which needs a C compiler and librocksdb-dev
 	cd state/rocksdb && CGO_ENABLED=1 go vet . && CGO_ENABLED=1 go test -count 1 .

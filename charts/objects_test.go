@@ -207,34 +207,6 @@ func TestEnvironment(t *testing.T) {
 	})
 }
 
-// TestProgramsUnderstand holds that package pod knows each variable that the chart says, but for those of free configs.
-func TestProgramsUnderstand(t *testing.T) {
-	text, err := os.ReadFile("../pod/options.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	free := []string{"KAFKA_CLIENT_TAG_ZONE"} // a tag of any name
-	for _, file := range cases(t, "streams-app") {
-		made, err := render(t, "streams-app", values(t, file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, o := range objects(t, made) {
-			p, _, ok := pod(o)
-			if !ok {
-				continue
-			}
-			for _, v := range p.Spec.Containers[0].Env {
-				ours := strings.HasPrefix(v.Name, "KAFKA_") || strings.HasPrefix(v.Name, "MILLRACE_")
-				name := strings.TrimSuffix(v.Name, "_FILE")
-				if ours && !slices.Contains(free, name) && !strings.Contains(string(text), `"`+name+`"`) {
-					t.Errorf("%s: %s is nothing to package pod", file, v.Name)
-				}
-			}
-		}
-	}
-}
-
 // TestRulesAreOfMetricsThatAre holds alerts to metrics that the documentation has.
 func TestRulesAreOfMetricsThatAre(t *testing.T) {
 	made, err := render(t, "streams-app", values(t, "testdata/streams-app/full.yaml"))
