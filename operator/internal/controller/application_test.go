@@ -40,6 +40,7 @@ func (w *world) says(kind string, is metav1.ConditionStatus, reason string) func
 }
 
 func TestStarts(t *testing.T) {
+	t.Parallel()
 	w := start(t, 3)
 	app := w.app()
 	if app.Status.ReadySummary != "3/3" || app.Status.Topology.Tasks != 6 || app.Status.Topology.MaxUsefulReplicas != 6 || len(app.Status.Instances) != 3 {
@@ -52,6 +53,7 @@ func TestStarts(t *testing.T) {
 
 // TestRollsOneByOne replaces all pods, also by an operator that begins anew at each second, and never has two away.
 func TestRollsOneByOne(t *testing.T) {
+	t.Parallel()
 	for _, forgets := range []bool{false, true} {
 		w := start(t, 3)
 		w.away = 0
@@ -87,6 +89,7 @@ func TestRollsOneByOne(t *testing.T) {
 }
 
 func TestABrokenImageIsRolledBack(t *testing.T) {
+	t.Parallel()
 	for _, image := range []string{"orders:crash", "orders:missing"} {
 		w := start(t, 3)
 		stable := w.app().Status.Revisions.LastStable
@@ -115,6 +118,7 @@ func TestABrokenImageIsRolledBack(t *testing.T) {
 }
 
 func TestABrokenImagePauses(t *testing.T) {
+	t.Parallel()
 	w := start(t, 3)
 	w.change(func(s *v1alpha1.StreamsApplicationSpec) { s.Image, s.Update.OnFailure = "orders:crash", "Pause" })
 	w.until("a pause", w.says(v1alpha1.ConditionProgressing, metav1.ConditionFalse, "UpdatePaused"))
@@ -135,6 +139,7 @@ func TestABrokenImagePauses(t *testing.T) {
 }
 
 func TestAnIncompatibleTopologyIsRefused(t *testing.T) {
+	t.Parallel()
 	w := start(t, 3)
 	before := w.pods()
 	w.change(func(s *v1alpha1.StreamsApplicationSpec) { s.Image = "orders:incompatible" })
@@ -172,6 +177,7 @@ func TestAnIncompatibleTopologyIsRefused(t *testing.T) {
 }
 
 func TestScales(t *testing.T) {
+	t.Parallel()
 	w := start(t, 2)
 	w.change(func(s *v1alpha1.StreamsApplicationSpec) { *s.Replicas = 4 })
 	w.until("4 pods", func(a *v1alpha1.StreamsApplication) bool {
@@ -196,6 +202,7 @@ func TestScales(t *testing.T) {
 
 // TestScalingDownIsTakenBack drains no pod that shall stay after all.
 func TestScalingDownIsTakenBack(t *testing.T) {
+	t.Parallel()
 	w := start(t, 3)
 	w.tasks = 60
 	w.change(func(s *v1alpha1.StreamsApplicationSpec) { *s.Replicas = 2 })
@@ -207,6 +214,7 @@ func TestScalingDownIsTakenBack(t *testing.T) {
 }
 
 func TestPausesStopsAndGoesOn(t *testing.T) {
+	t.Parallel()
 	w := start(t, 2)
 	w.change(func(s *v1alpha1.StreamsApplicationSpec) { s.DesiredState = v1alpha1.DesiredPaused })
 	w.until("a pause", func(a *v1alpha1.StreamsApplication) bool { return a.Status.Phase == v1alpha1.PhasePaused })
@@ -217,6 +225,7 @@ func TestPausesStopsAndGoesOn(t *testing.T) {
 }
 
 func TestBadInputIsSaid(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	app := application(2)
 	app.Spec.Kafka.SASL = &v1alpha1.KafkaSASL{Mechanism: "PLAIN", SecretRef: v1alpha1.CredentialsRef{Name: "kafka", UsernameKey: "user", PasswordKey: "pass"}}
@@ -234,6 +243,7 @@ func TestBadInputIsSaid(t *testing.T) {
 }
 
 func TestVolumesGrow(t *testing.T) {
+	t.Parallel()
 	w := start(t, 2)
 	before := w.pods()
 	w.change(func(s *v1alpha1.StreamsApplicationSpec) { s.State.Storage.Size = "2Gi" })
@@ -257,6 +267,7 @@ func TestVolumesGrow(t *testing.T) {
 }
 
 func TestReset(t *testing.T) {
+	t.Parallel()
 	w := start(t, 2)
 	r := &v1alpha1.StreamsReset{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "again", UID: "reset"}, Spec: v1alpha1.StreamsResetSpec{Application: "orders", To: "earliest", DeleteVolumes: true}}
 	w.must(w.client.Create(t.Context(), r))
