@@ -29,8 +29,8 @@ func (a *App) Resume() { a.instance.Load().Resume() }
 func (a *App) Paused() bool { return a.instance.Load().Paused() }
 
 // TaskStatus is what this process does with a task: its ID, its Role, the Worker that processes it (from 1; 0 where none
-// does), for each of its Inputs the partition, the offset Committed last, and the Lag: records of it that are at the
-// broker and not fetched; and for each of its Stores the Lag: offsets of the changelog that it lacked when that was last heard.
+// does), for each of its Inputs the partition, the offset Committed last, and the Lag: records of it that are not
+// processed; and for each of its Stores the Lag: offsets of the changelog that it lacked when that was last heard.
 type TaskStatus = runtime.TaskStatus
 
 // Role is what a process does with a task.

@@ -52,7 +52,7 @@ type ReportInput struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
 	Committed int64  `json:"committed"` // offset
-	Lag       int64  `json:"lag"`       // records that are not fetched yet
+	Lag       int64  `json:"lag"`       // records that are not processed yet
 }
 
 // ReportStore is a store of a task. Lag is how many offsets of its changelog it lacked when that was last heard.

@@ -38,7 +38,7 @@ func (w *worker) interval(now time.Time) time.Duration {
 	behind := int64(0)
 	for _, r := range w.tasks {
 		for _, in := range r.inputs {
-			behind += in.lag.Load() + int64(in.held)
+			behind += in.lag.Load() + in.held.Load()
 		}
 	}
 	if behind == 0 {
@@ -167,7 +167,7 @@ func (w *worker) needed() (needed []*running, err error) {
 // passed says whether the task came past something that is no record, a transaction's marker say, since the last commit:
 // that is committed too, or the end of a topic would seem never to be reached (StreamTask.commitNeeded).
 func (r *running) passed() bool {
-	return slices.ContainsFunc(r.inputs, func(in *input) bool { return in.held == 0 && in.next > in.stored.Load() })
+	return slices.ContainsFunc(r.inputs, func(in *input) bool { return in.held.Load() == 0 && in.next > in.stored.Load() })
 }
 
 // offsets collects what is to be committed. Where a task has processed all that it has, that is up to the position of
@@ -180,7 +180,7 @@ func (w *worker) offsets(tasks []*running) (offsets map[assign.TopicPartition]Co
 		news, all := r.Offsets(), r.Positions()
 		for _, in := range r.inputs {
 			c := all[in.part.Topic]
-			if in.held == 0 {
+			if in.held.Load() == 0 {
 				c.Offset = max(c.Offset, in.next)
 			} else { // a marker behind the last record may be committed already
 				c.Offset = max(c.Offset, in.stored.Load())

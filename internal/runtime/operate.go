@@ -276,7 +276,7 @@ type StoreStatus struct {
 type InputStatus struct {
 	assign.TopicPartition
 	Committed int64 // the offset that was committed last
-	Lag       int64 // records at the broker that were not fetched yet, when it last said so
+	Lag       int64 // records that are not processed yet, as far as the broker has said
 }
 
 // Status returns what is where, by tasks.
@@ -295,7 +295,7 @@ func (i *Instance) status() (all []TaskStatus) {
 		case s.worker != nil:
 			t.Role, t.Worker = Active, s.worker.number
 			for _, in := range s.run.inputs {
-				t.Inputs = append(t.Inputs, InputStatus{in.part, in.stored.Load(), in.lag.Load()})
+				t.Inputs = append(t.Inputs, InputStatus{in.part, in.stored.Load(), in.lag.Load() + in.held.Load()})
 			}
 		}
 		t.Stores = i.storeStatus(t)

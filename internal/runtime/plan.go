@@ -373,7 +373,7 @@ func (i *Instance) openSlot(s *slot) error {
 
 // openTask opens a task. A store whose files cannot be read is put aside, to be restored from its changelog.
 func (i *Instance) openTask(id topology.TaskID) (*running, error) {
-	r := &running{id: id, out: &outlet{}}
+	r := &running{id: id, out: &outlet{}, batch: firstBatch}
 	for {
 		t, err := task.Open(task.Config{
 			ID: id, Application: i.cfg.Application, Topology: i.cfg.Topology, Dir: i.dir.TaskDir(id), Resources: i.stores,

@@ -47,6 +47,7 @@ type running struct {
 	out        *outlet
 	metrics    *metrics.Task // while it is on a worker
 	inputs     []*input
+	batch      int         // records of a turn
 	unlend     func()      // from when it is handed to a worker
 	lost       atomic.Bool // others may run it by now: it must not be committed
 }
@@ -68,7 +69,7 @@ type input struct {
 	next   int64        // the offset after what the task was given
 	stored atomic.Int64 // what was committed last
 	lag    atomic.Int64 // records that the broker has beyond next
-	held   int          // records that the task has in its queue
+	held   atomic.Int64 // records that the task has in its queue
 	purged bool         // it is a repartition topic: what is committed is deleted
 }
 
@@ -104,8 +105,13 @@ func newWorker(i *Instance, number int) (*worker, error) {
 	}, nil
 }
 
-// batchSize is how many records of a task are processed before the next task has its turn.
-const batchSize = 512
+// How many records of a task are processed before the next task has its turn: as many as are done in a slice of time, as far as
+// that is known; of a new task few.
+const (
+	batchSize  = 512
+	firstBatch = 16
+	slice      = 20 * time.Millisecond
+)
 
 // run is the worker's goroutine. An error is fatal to the instance; the worker then only follows orders until it is
 // stopped, and commits nothing.
@@ -192,18 +198,20 @@ func (w *worker) turn(items []fetched) (busy bool, err error) {
 			return false, err
 		}
 	}
-	n, began := 0, now
-	for _, r := range w.tasks {
+	n, began, due := 0, now, w.lastCommit.Add(w.interval(now))
+	for _, r := range w.tasks { // in any order, so that none is always the last
 		if w.i.Paused() {
 			break
 		}
-		m, err := r.Process(batchSize, now)
+		limit := r.batch
+		m, err := r.Process(limit, now)
 		n += m
 		w.release(r)
 		if m > 0 {
 			then := began
 			began = time.Now()
-			r.metrics.Processed(m, began.Sub(then), r.held())
+			r.metrics.Processed(m, began.Sub(then), r.waiting())
+			r.adjust(m, began.Sub(then))
 		}
 		if err == nil {
 			err = r.Punctuate(now)
@@ -211,16 +219,30 @@ func (w *worker) turn(items []fetched) (busy bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		busy = busy || m == batchSize
+		if busy = busy || m == limit; m > 0 && began.After(due) {
+			busy = true // the others come after the commit
+			break
+		}
 	}
 	w.processed += n
 	if n > 0 {
 		w.metrics.Processed(n, began.Sub(now))
 	}
-	if w.commitDue(now) {
+	if w.commitDue(began) {
 		return busy, w.commit()
 	}
 	return busy, nil
+}
+
+// adjust finds how many records of the task are a slice of time, so that a commit is not late where each takes long: a transaction
+// has to end before it times out. (Java: StreamThread's numIterations)
+func (r *running) adjust(n int, took time.Duration) {
+	switch {
+	case took > slice:
+		r.batch = max(1, int(int64(n)*int64(slice)/int64(took)))
+	case n == r.batch:
+		r.batch = min(batchSize, 2*r.batch)
+	}
 }
 
 // receive gives what came to its task. What is for a task that is gone, or was started anew, is dropped.
@@ -234,7 +256,7 @@ func (w *worker) receive(f fetched) error {
 	}
 	in.next = f.next
 	if len(f.records) > 0 {
-		in.held += len(f.records)
+		in.held.Add(int64(len(f.records)))
 		w.metrics.Polled(in.part.Topic, f.records)
 		if err := in.of.Add(in.part.Topic, f.records); err != nil {
 			return err
@@ -247,10 +269,10 @@ func (w *worker) receive(f fetched) error {
 	return nil
 }
 
-// held is how many records the task has in its queues.
-func (r *running) held() (n int) {
+// waiting is how many records the task has in its queues.
+func (r *running) waiting() (n int) {
 	for _, in := range r.inputs {
-		n += in.held
+		n += int(in.held.Load())
 	}
 	return n
 }
@@ -258,9 +280,9 @@ func (r *running) held() (n int) {
 // release makes room for as many records as the task is done with.
 func (w *worker) release(r *running) {
 	for _, in := range r.inputs {
-		if left := r.Buffered(in.part.Topic); left < in.held {
-			in.feed.Done(in.held - left)
-			in.held = left
+		if left, held := r.Buffered(in.part.Topic), int(in.held.Load()); left < held {
+			in.feed.Done(held - left)
+			in.held.Store(int64(left))
 		}
 	}
 }

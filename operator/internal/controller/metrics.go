@@ -22,7 +22,7 @@ var gauges = []struct {
 	{gauge("replicas_desired", "Pods that there shall be."), func(s *v1alpha1.StreamsApplicationStatus) float64 { return float64(s.DesiredReplicas) }},
 	{gauge("replicas_ready", "Pods that run and have restored their state."), func(s *v1alpha1.StreamsApplicationStatus) float64 { return float64(s.ReadyReplicas) }},
 	{gauge("replicas_updated", "Pods of the current revision."), func(s *v1alpha1.StreamsApplicationStatus) float64 { return float64(s.UpdatedReplicas) }},
-	{gauge("lag_records", "Records of the input that are not fetched yet."), func(s *v1alpha1.StreamsApplicationStatus) float64 {
+	{gauge("lag_records", "Records of the input that are not processed yet."), func(s *v1alpha1.StreamsApplicationStatus) float64 {
 		if s.Lag == nil {
 			return 0
 		}
