@@ -2,6 +2,7 @@ package topology
 
 import (
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 
@@ -37,6 +38,9 @@ type TaskID struct {
 func (id TaskID) String() string {
 	return strconv.Itoa(id.Subtopology) + "_" + strconv.Itoa(int(id.Partition))
 }
+
+// LogValue has the id logged as String prints it.
+func (id TaskID) LogValue() slog.Value { return slog.StringValue(id.String()) }
 
 // ParseTaskID reads what String printed.
 func ParseTaskID(s string) (TaskID, error) {

@@ -49,6 +49,9 @@ func TestPartition(t *testing.T) {
 
 func TestTaskID(t *testing.T) {
 	for _, id := range []topology.TaskID{{}, {Subtopology: 2, Partition: 13}, {Partition: 1<<31 - 1}} {
+		if got := id.LogValue().String(); got != id.String() {
+			t.Errorf("%v is logged as %q", id, got)
+		}
 		if back, err := topology.ParseTaskID(id.String()); err != nil || back != id {
 			t.Errorf("%v is read as %v (%v)", id, back, err)
 		}

@@ -101,7 +101,7 @@ type StreamsApplicationSpec struct {
 	// TerminationGracePeriod is how long a pod may take to commit and stop, at least 20s. The program has 10s less than that.
 	// +kubebuilder:default="120s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('20s')",message="terminationGracePeriod is at least 20s"
-	TerminationGracePeriod metav1.Duration `json:"terminationGracePeriod,omitempty"`
+	TerminationGracePeriod metav1.Duration `json:"terminationGracePeriod,omitzero"`
 	// PodTemplate is merged over the pods that are made, as a strategic merge patch of a PodTemplateSpec; the program's container is
 	// named app.
 	// +kubebuilder:pruning:PreserveUnknownFields
@@ -188,7 +188,7 @@ type StreamsSpec struct {
 	Membership string `json:"membership,omitempty"`
 	// SessionTimeout is how long a pod may be silent before its tasks go to others.
 	// +kubebuilder:default="45s"
-	SessionTimeout metav1.Duration `json:"sessionTimeout,omitempty"`
+	SessionTimeout metav1.Duration `json:"sessionTimeout,omitzero"`
 	// StandbyReplicas is the number of further copies of each task's stores.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=10
@@ -249,14 +249,14 @@ const (
 type UpdateSpec struct {
 	// GroupStableFor is how long no task may have moved before the next pod is taken, and after the last before the revision counts as stable.
 	// +kubebuilder:default="30s"
-	GroupStableFor metav1.Duration `json:"groupStableFor,omitempty"`
+	GroupStableFor metav1.Duration `json:"groupStableFor,omitzero"`
 	// MaxRestoreLag is how many offsets all other pods together may still have to restore.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:default=10000
 	MaxRestoreLag int64 `json:"maxRestoreLag,omitempty"`
 	// PodDeadline is how long a replaced pod may take until it is ready and restored.
 	// +kubebuilder:default="15m"
-	PodDeadline metav1.Duration `json:"podDeadline,omitempty"`
+	PodDeadline metav1.Duration `json:"podDeadline,omitzero"`
 	// OnFailure is Rollback (to the last stable revision) or Pause, when a replaced pod has not become ready by the deadline or keeps crashing.
 	// +kubebuilder:validation:Enum=Rollback;Pause
 	// +kubebuilder:default=Rollback
@@ -290,15 +290,15 @@ type AutoscalingSpec struct {
 	TargetUtilization int32 `json:"targetUtilization,omitempty"`
 	// MaxLatency is the lag, in time, above which it scales up whatever the utilisation.
 	// +kubebuilder:default="60s"
-	MaxLatency metav1.Duration `json:"maxLatency,omitempty"`
+	MaxLatency metav1.Duration `json:"maxLatency,omitzero"`
 	// CatchUp is the time in which a lag shall be worked off.
 	// +kubebuilder:default="15m"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s')",message="catchUp is at least 10s"
-	CatchUp metav1.Duration `json:"catchUp,omitempty"`
+	CatchUp metav1.Duration `json:"catchUp,omitzero"`
 	// Window is the time over which it measures, and for which the need must last.
 	// +kubebuilder:default="5m"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s')",message="window is at least 10s"
-	Window metav1.Duration `json:"window,omitempty"`
+	Window metav1.Duration `json:"window,omitzero"`
 	// +kubebuilder:default={cooldown: "2m", maxStep: 4}
 	ScaleUp ScalingRule `json:"scaleUp,omitempty"`
 	// +kubebuilder:default={cooldown: "30m", maxStep: 1}
@@ -317,7 +317,7 @@ const (
 type ScalingRule struct {
 	// Cooldown is the time after a step, of either direction, in which there is none.
 	// +kubebuilder:default="2m"
-	Cooldown metav1.Duration `json:"cooldown,omitempty"`
+	Cooldown metav1.Duration `json:"cooldown,omitzero"`
 	// MaxStep is the number of pods of a step.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:default=1
