@@ -1,5 +1,4 @@
-// Command orders counts the orders of each customer, in a container: it takes all it is told from the environment. The topic orders has a
-// customer as key; the counts go to orders-by-customer.
+// Command orders counts the orders of each customer, in a container: the program of the README's section on Kubernetes.
 package main
 
 import (
@@ -12,7 +11,7 @@ func main() {
 	b := streams.NewBuilder()
 	b.Stream("orders", serde.String, serde.String).
 		GroupByKey().
-		Count(streams.As("counts")).
+		Count(streams.As("orders-by-customer")).
 		ToStream().
 		To("orders-by-customer")
 	pod.Main(b.Build())

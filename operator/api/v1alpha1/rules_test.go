@@ -95,7 +95,11 @@ func TestDocumentedObjectsAreTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := strings.Split(string(text), "```yaml\n")[1:]
+	example, err := os.ReadFile("../../../examples/orders/application.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := append(strings.Split(string(text), "```yaml\n")[1:], string(example))
 	if len(blocks) < 2 {
 		t.Fatalf("%d objects are shown", len(blocks))
 	}
