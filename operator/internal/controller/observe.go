@@ -99,7 +99,7 @@ func (p *pass) trouble(pod *corev1.Pod) decide.Trouble {
 				return decide.Trouble{What: fmt.Sprintf("has no image: %s", w.Message), Hopeless: true}
 			case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull":
 				old := p.now.Sub(pod.CreationTimestamp.Time) > imagePatience
-				return decide.Trouble{What: fmt.Sprintf("cannot get the image %s: %s", s.Image, w.Message), Hopeless: old && w.Reason != "ErrImagePull"}
+				return decide.Trouble{What: fmt.Sprintf("cannot get the image %s (is that its name, and does podTemplate have the imagePullSecrets that it needs?): %s", s.Image, w.Message), Hopeless: old && w.Reason != "ErrImagePull"}
 			case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
 				return decide.Trouble{What: fmt.Sprintf("cannot start: %s", w.Message)}
 			}
