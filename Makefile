@@ -35,7 +35,7 @@ test: ## run the unit tests, which need nothing but Go
 test-race: ## run the unit tests under the race detector, which needs a C compiler
 	go test -race -timeout 30m ./...
 	go test -race $(SIM)
-	$(call each,go test -race -timeout 30m ./...)
+	cd operator && go test -race -timeout 30m ./...
 
 test-kafka: ## run the integration tests on Apache Kafka, which needs a JDK of 17 and Maven
 	$(KAFKA) run -- go test -tags kafka -count 1 -p 1 -timeout 20m $(KAFKA_PACKAGES)
