@@ -208,14 +208,12 @@ func ceil(a, b int) int { return (a + b - 1) / b }
 func (s Scaling) act(v *Verdict, m measurement) {
 	late, busy, idle := m.latency > s.MaxLatency, m.utilization > s.Target+band, m.utilization < s.Target-band
 	switch {
+	case v.Recommended >= s.Replicas && (late || busy) && s.skewed(m):
+		v.Blocked = true
+		v.Recommended = s.Replicas
+		v.Reason = fmt.Sprintf("skew: %d of the %d records that wait are in %s, and one task reads them: more pods would not help; spread the keys, or make a record cost less",
+			m.last.Hottest, m.last.Lag, m.last.Where)
 	case v.Recommended > s.Replicas && (late || busy):
-		if m.last.Inputs > 1 && late && float64(m.last.Hottest) > hot*float64(m.last.Lag) {
-			v.Blocked = true
-			v.Recommended = s.Replicas
-			v.Reason = fmt.Sprintf("skew: %d of the %d records that wait are in %s, and one task reads them: more pods would not help; spread the keys, or make a record cost less",
-				m.last.Hottest, m.last.Lag, m.last.Where)
-			return
-		}
 		s.step(v, min(v.Recommended, s.Replicas+s.Up.MaxStep), s.Up)
 	case v.Recommended <= s.Replicas && late && v.Recommended == s.most(m.workers):
 		v.Blocked = true
@@ -225,6 +223,11 @@ func (s Scaling) act(v *Verdict, m measurement) {
 		v.Reason += fmt.Sprintf("; it stays: the utilization of %.0f %% is within %.0f and %.0f %%, and records wait %v", m.utilization*100,
 			(s.Target-band)*100, (s.Target+band)*100, m.latency.Round(time.Second/10))
 	}
+}
+
+// skewed says whether most of what waits is in one partition, and so much that it is no chance.
+func (s Scaling) skewed(m measurement) bool {
+	return m.last.Inputs > 1 && float64(m.last.Hottest) > hot*float64(m.last.Lag) && latency(m.last.Lag, m.arrival, m.rate) > s.MaxLatency/4
 }
 
 func (s Scaling) most(workers float64) int {
