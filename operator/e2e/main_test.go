@@ -36,7 +36,7 @@ var (
 	load   = variable{"MILLRACE_K8S_LOAD", "a command that has all nodes know the images in a tarball, its argument: kind load image-archive"}
 	host   = variable{"MILLRACE_K8S_KAFKA_HOST", "the host at which pods reach this machine"}
 	expose = variable{"MILLRACE_K8S_EXPOSE", "a command that lets pods reach 127.0.0.1 at a port, its argument, and runs as long; without it Kafka listens at all addresses"}
-	power  = variable{"MILLRACE_K8S_NODE", "a command that takes a node's power, or gives it back: its arguments are kill or start, and the node's name"}
+	power  = variable{"MILLRACE_K8S_NODE", "a command that takes a node's power, or gives it back where it has none: its arguments are kill or start, and the node's name"}
 	bounce = variable{"MILLRACE_K8S_RESTART_API", "a command that ends the API server and starts it again"}
 )
 

@@ -24,9 +24,7 @@ func TestRoll(t *testing.T) {
 	s.application(3)
 	s.flow(300).burst(20000)
 	s.untilApp("three pods run", 2*time.Minute, running(3))
-	s.untilApp("the first revision is stable, and the tasks are shared", time.Minute, func(app *v1alpha1.StreamsApplication) string {
-		return cmp.Or(stable(app), shared(app))
-	})
+	s.untilApp("the first revision is stable, and the tasks are shared", time.Minute, settled)
 	s.caughtUp(time.Minute)
 
 	t.Log("- another image")
@@ -80,6 +78,9 @@ func stable(app *v1alpha1.StreamsApplication) string {
 	}
 	return ""
 }
+
+// settled says what lacks until the present revision is stable, and the tasks are shared.
+func settled(app *v1alpha1.StreamsApplication) string { return cmp.Or(stable(app), shared(app)) }
 
 // shared says what lacks until all pods have as many tasks, and none is still on its way to another.
 func shared(app *v1alpha1.StreamsApplication) string {
@@ -147,9 +148,13 @@ func (s *scene) rollsTo(image string, replicas int32, meanwhile func(updated int
 	}
 	s.noFullRestore("pods have volumes")
 	moved := 0
-	for _, t := range s.takings() {
+	taken := s.takings()
+	if len(taken) < tasks {
+		s.Errorf("the pods tell of %d tasks that they have taken up", len(taken))
+	}
+	for _, t := range taken {
 		if has[t.task] != t.pod {
-			s.Logf("task 0_%d moved from %s to %s", t.task, has[t.task], t.pod)
+			s.Logf("task %s moved from %s to %s", t.task, has[t.task], t.pod)
 			has[t.task] = t.pod
 			moved++
 		}
@@ -157,7 +162,7 @@ func (s *scene) rollsTo(image string, replicas int32, meanwhile func(updated int
 	if moved > 0 {
 		s.Errorf("%d tasks moved; static members keep theirs", moved)
 	}
-	if now := owners(s.takings()); !reflect.DeepEqual(has, now) {
+	if now := owners(taken); !reflect.DeepEqual(has, now) {
 		s.Errorf("the pods have other tasks than before: %v, not %v", now, has)
 	}
 	s.caughtUp(time.Minute)

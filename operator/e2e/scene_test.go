@@ -217,7 +217,7 @@ func (s *scene) log(pod string) string {
 // A taking is that a pod has taken a task up.
 type taking struct {
 	pod  string
-	task int32 // its partition
+	task string
 	at   time.Time
 }
 
@@ -229,10 +229,10 @@ func (s *scene) takings() (all []taking) {
 			var said struct {
 				Time time.Time
 				Msg  string
-				Task struct{ Partition int32 }
+				Task string
 			}
 			if json.Unmarshal([]byte(line), &said) == nil && said.Msg == "task ready" {
-				all = append(all, taking{pod, said.Task.Partition, said.Time})
+				all = append(all, taking{pod, said.Task, said.Time})
 			}
 		}
 	}
@@ -241,8 +241,8 @@ func (s *scene) takings() (all []taking) {
 }
 
 // owners are the pods that have the tasks.
-func owners(all []taking) map[int32]string {
-	has := make(map[int32]string)
+func owners(all []taking) map[string]string {
+	has := make(map[string]string)
 	for _, t := range all {
 		has[t.task] = t.pod
 	}

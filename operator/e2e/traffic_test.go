@@ -162,6 +162,18 @@ func (tr *traffic) longest() (stalled time.Duration, partition int) {
 	return stalled, partition
 }
 
+// quietest is the partition of which nothing has come for longest.
+func (tr *traffic) quietest() (since time.Duration, partition int) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for i := range tr.stalls {
+		if d := time.Since(tr.stalls[i].last); d > since {
+			since, partition = d, i
+		}
+	}
+	return since, partition
+}
+
 // behind is how many outputs are not there yet.
 func (tr *traffic) behind() (n int64) {
 	tr.mu.Lock()
