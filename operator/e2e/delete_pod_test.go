@@ -14,8 +14,8 @@ import (
 func TestDeletePod(t *testing.T) {
 	s := newScene(t)
 	s.application(2)
+	s.untilApp("two pods run", 2*time.Minute, running(2)) // before there is something to restore
 	s.flow(400).burst(20000)
-	s.untilApp("two pods run", 2*time.Minute, running(2))
 	s.caughtUp(time.Minute)
 	s.traffic.longest()
 

@@ -26,6 +26,7 @@ func TestNodeDies(t *testing.T) {
 	t.Run("Standbys", func(t *testing.T) {
 		s := newScene(t)
 		s.application(2, func(spec *v1alpha1.StreamsApplicationSpec) { spec.Streams.StandbyReplicas = 1 })
+		s.untilApp("two pods run", 2*time.Minute, running(2)) // before there is something to restore
 		s.flow(300).burst(20000)
 		lost, kept := s.onTwoNodes()
 		s.untilApp("the standbys are caught up", time.Minute, func(app *v1alpha1.StreamsApplication) string {

@@ -16,8 +16,8 @@ func TestOperatorDies(t *testing.T) {
 	bounce.needed(t)
 	s := newScene(t)
 	s.application(3)
-	s.flow(300).burst(20000)
 	s.untilApp("three pods run", 2*time.Minute, running(3))
+	s.flow(300).burst(20000)
 	s.untilApp("the tasks are shared", time.Minute, settled)
 	s.caughtUp(time.Minute)
 	var killed, bounced bool

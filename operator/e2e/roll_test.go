@@ -22,8 +22,8 @@ import (
 func TestRoll(t *testing.T) {
 	s := newScene(t)
 	s.application(3)
+	s.untilApp("three pods run", 2*time.Minute, running(3)) // before there is something to restore
 	s.flow(300).burst(20000)
-	s.untilApp("three pods run", 2*time.Minute, running(3))
 	s.untilApp("the first revision is stable, and the tasks are shared", time.Minute, settled)
 	s.caughtUp(time.Minute)
 

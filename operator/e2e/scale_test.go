@@ -21,8 +21,8 @@ func TestScale(t *testing.T) {
 	s.application(2, func(spec *v1alpha1.StreamsApplicationSpec) {
 		spec.Streams.SessionTimeout = metav1.Duration{Duration: session}
 	})
+	s.untilApp("two pods run", 2*time.Minute, running(2)) // before there is something to restore
 	s.flow(300).burst(30000)
-	s.untilApp("two pods run", 2*time.Minute, running(2))
 	s.untilApp("they are stable", time.Minute, stable)
 	s.caughtUp(time.Minute)
 	for _, replicas := range []int32{4, 2} {
