@@ -46,8 +46,17 @@ func TestNodeDies(t *testing.T) {
 				t.Errorf("task %s was restored from the beginning on %s, which had a standby", r.task, kept)
 			}
 		}
-		s.do(power, "start", world.doomed)
-		s.untilApp("the node is back, and the pod", 2*time.Minute, running(2))
+		back := s.returns()
+		s.until("the pod runs again, and is ready", 2*time.Minute, func() string {
+			p := s.pods()[lost]
+			for _, c := range p.Status.ContainerStatuses {
+				if r := c.State.Running; r != nil && !r.StartedAt.Time.Before(back.Truncate(time.Second)) && ready(p) {
+					return ""
+				}
+			}
+			return "it does not run yet"
+		})
+		s.untilApp("both pods have their tasks", time.Minute, running(2))
 		s.noFullRestore("there are volumes")
 		t.Logf("restored on %s: %v", lost, s.restores(lost))
 		s.settle()
@@ -87,18 +96,7 @@ func TestNodeDies(t *testing.T) {
 		if len(restored) != tasks || slices.ContainsFunc(restored, func(r restore) bool { return !r.full }) {
 			t.Errorf("not all of %d tasks were restored from the beginning: %v", tasks, restored)
 		}
-		began := time.Now()
-		s.do(power, "start", world.doomed)
-		s.until("the node is back", 2*time.Minute, func() string {
-			var lease coordinationv1.Lease
-			if err := world.client.Get(t.Context(), client.ObjectKey{Namespace: corev1.NamespaceNodeLease, Name: world.doomed}, &lease); err != nil {
-				return err.Error()
-			}
-			if lease.Spec.RenewTime == nil || lease.Spec.RenewTime.Before(&metav1.MicroTime{Time: began}) {
-				return fmt.Sprintf("it has not been heard of since %v", lease.Spec.RenewTime)
-			}
-			return ""
-		})
+		s.returns()
 		s.settle()
 	})
 }
@@ -159,6 +157,24 @@ func (s *scene) kill() {
 			s.Logf("the node does not come back: %v: %s", err, out)
 		}
 	})
+}
+
+// returns gives the node its power again, and waits until Kubernetes hears of it. It returns when that was.
+func (s *scene) returns() time.Time {
+	s.Helper()
+	began := time.Now()
+	s.do(power, "start", world.doomed)
+	s.until("the node is back", 2*time.Minute, func() string {
+		var lease coordinationv1.Lease
+		if err := world.client.Get(s.Context(), client.ObjectKey{Namespace: corev1.NamespaceNodeLease, Name: world.doomed}, &lease); err != nil {
+			return err.Error()
+		}
+		if lease.Spec.RenewTime == nil || lease.Spec.RenewTime.Before(&metav1.MicroTime{Time: began}) {
+			return fmt.Sprintf("it has not been heard of since %v", lease.Spec.RenewTime)
+		}
+		return ""
+	})
+	return began
 }
 
 // cordon says whether pods may not come to the node.
