@@ -101,7 +101,7 @@ func (c *cluster) reset(ctx context.Context, out io.Writer, spec v1alpha1.Stream
 		return err
 	}
 	fmt.Fprintf(out, "reset %s\n", r.Name)
-	last := ""
+	last := "the operator has not begun it: is it running?"
 	for tick := time.NewTicker(time.Second); ; {
 		select {
 		case <-tick.C:
@@ -111,7 +111,7 @@ func (c *cluster) reset(ctx context.Context, out io.Writer, spec v1alpha1.Stream
 		if err := c.client.Get(ctx, client.ObjectKeyFromObject(r), r); err != nil {
 			return err
 		}
-		if now := fmt.Sprintf("%s: %s", r.Status.Phase, r.Status.Message); now != last {
+		if now := fmt.Sprintf("%s: %s", r.Status.Phase, r.Status.Message); r.Status.Phase != "" && now != last {
 			last = now
 			fmt.Fprintln(out, now)
 		}
