@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -19,7 +20,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := command(&cluster{}).ExecuteContext(ctx); err != nil {
+	if err := command(&cluster{now: time.Now}).ExecuteContext(ctx); err != nil {
 		os.Exit(1) // cobra has said why
 	}
 }
@@ -28,6 +29,7 @@ func main() {
 type cluster struct {
 	kubeconfig, context, namespace string
 	client                         client.Client // set by open, or by a test
+	now                            func() time.Time
 }
 
 func command(c *cluster) *cobra.Command {

@@ -18,8 +18,10 @@ import (
 	"github.com/millrace/millrace/operator/api/v1alpha1"
 )
 
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
 func orders() *v1alpha1.StreamsApplication {
-	since := metav1.NewTime(time.Now().Add(-90 * time.Second))
+	since := metav1.NewTime(noon.Add(-90 * time.Second))
 	two := int32(2)
 	return &v1alpha1.StreamsApplication{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "orders", Generation: 3},
@@ -66,7 +68,7 @@ func run(t *testing.T, answer func(*v1alpha1.StreamsReset), args ...string) (str
 		},
 	}).Build()
 	var out bytes.Buffer
-	cmd := command(&cluster{client: c, namespace: "shop"})
+	cmd := command(&cluster{client: c, namespace: "shop", now: func() time.Time { return noon }})
 	cmd.SetOut(&out)
 	cmd.SetErr(&out)
 	cmd.SetArgs(args)

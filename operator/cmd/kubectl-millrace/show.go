@@ -124,7 +124,7 @@ func whyCommand(c *cluster) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return why(cmd.OutOrStdout(), app, time.Now())
+			return why(cmd.OutOrStdout(), app, c.now())
 		},
 	}
 }
