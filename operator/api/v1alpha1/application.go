@@ -250,10 +250,6 @@ type UpdateSpec struct {
 	// GroupStableFor is how long no task may have moved before the next pod is taken, and after the last before the revision counts as stable.
 	// +kubebuilder:default="30s"
 	GroupStableFor metav1.Duration `json:"groupStableFor,omitzero"`
-	// MaxRestoreLag is how many offsets all other pods together may still have to restore.
-	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:default=10000
-	MaxRestoreLag int64 `json:"maxRestoreLag,omitempty"`
 	// PodDeadline is how long a replaced pod may take until it is ready and restored.
 	// +kubebuilder:default="15m"
 	PodDeadline metav1.Duration `json:"podDeadline,omitzero"`

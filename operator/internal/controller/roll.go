@@ -25,7 +25,7 @@ func (p *pass) roll(ctx context.Context, target string, replicas int32) error {
 	step := decide.Roll{
 		Pods: p.view, Replicas: int(replicas), Target: target, Failed: r.Failed,
 		Keeps:    p.app.Spec.State.Storage.Type == v1alpha1.PersistentVolume && p.app.Spec.Streams.Membership == "Static",
-		Standbys: int(p.app.Spec.Streams.StandbyReplicas), CaughtUp: p.app.Spec.Streams.AcceptableRecoveryLag, MaxRestore: u.MaxRestoreLag,
+		Standbys: int(p.app.Spec.Streams.StandbyReplicas), CaughtUp: p.app.Spec.Streams.AcceptableRecoveryLag,
 		QuietSince: p.memory.quietSince, QuietFor: u.GroupStableFor.Duration, Deadline: u.PodDeadline.Duration, Now: p.now,
 	}.Next()
 	switch {

@@ -89,7 +89,7 @@ func application(replicas int32) *v1alpha1.StreamsApplication {
 			Kafka:   v1alpha1.KafkaSpec{BootstrapServers: []string{"kafka:9092"}},
 			Streams: v1alpha1.StreamsSpec{ProcessingGuarantee: "exactly_once_v2", Membership: "Static", SessionTimeout: s(45), StandbyReplicas: 1, AcceptableRecoveryLag: 10000},
 			State:   v1alpha1.StateSpec{Storage: v1alpha1.StorageSpec{Type: v1alpha1.PersistentVolume, Size: "1Gi", WhenScaled: "Retain", WhenDeleted: "Delete"}},
-			Update:  v1alpha1.UpdateSpec{GroupStableFor: s(10), MaxRestoreLag: 10000, PodDeadline: s(300), OnFailure: "Rollback", TopologyChange: "Block"},
+			Update:  v1alpha1.UpdateSpec{GroupStableFor: s(10), PodDeadline: s(300), OnFailure: "Rollback", TopologyChange: "Block"},
 			Autoscaling: v1alpha1.AutoscalingSpec{Mode: v1alpha1.ScalingOff, MinReplicas: 1, TargetUtilization: 65, MaxLatency: s(30), CatchUp: s(120), Window: s(60),
 				ScaleUp: v1alpha1.ScalingRule{Cooldown: s(60), MaxStep: 4}, ScaleDown: v1alpha1.ScalingRule{Cooldown: s(300), MaxStep: 1}},
 			TerminationGracePeriod: s(60),

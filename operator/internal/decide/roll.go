@@ -23,8 +23,6 @@ type Roll struct {
 	Standbys int
 	// CaughtUp is the lag, in offsets, up to which a standby can take over.
 	CaughtUp int64
-	// MaxRestore is how many offsets the other pods may still have to restore.
-	MaxRestore int64
 	// QuietSince is when a task moved last, or a pod began or ceased to work; QuietFor is how long ago that has to be.
 	QuietSince time.Time
 	QuietFor   time.Duration
@@ -62,7 +60,7 @@ func (r Roll) Next() Step {
 	next := slices.MinFunc(append(slices.DeleteFunc(slices.Clone(r.Pods), func(p Pod) bool { return !stale(p) }), Pod{Ordinal: -1}), func(x, y Pod) int {
 		return cmp.Or(cmp.Compare(load(x), load(y)), cmp.Compare(y.Ordinal, x.Ordinal))
 	})
-	if wait := r.others(next); wait != "" {
+	if wait := notWorking(r.Pods, r.Replicas, func(p Pod) bool { return p.Name == next.Name }); wait != "" {
 		return Step{Wait: wait}
 	}
 	if left := r.QuietFor - r.Now.Sub(r.QuietSince); left > 0 {
@@ -96,23 +94,6 @@ func (r Roll) failed(p Pod) string {
 		return fmt.Sprintf("%s %s, %v after it was made; the deadline is %v (update.podDeadline)", p.Name, p.why(), r.Now.Sub(p.Created).Round(time.Second), r.Deadline)
 	}
 	return ""
-}
-
-// others says what the other pods lack for one to be taken.
-func (r Roll) others(next Pod) string {
-	if bad := notWorking(r.Pods, r.Replicas, func(p Pod) bool {
-		return p.Name == next.Name || p.Ready && !p.Leaving && p.Report != nil && p.Remaining() > 0 && r.restoring() <= r.MaxRestore
-	}); bad != "" {
-		return bad
-	}
-	return ""
-}
-
-func (r Roll) restoring() (offsets int64) {
-	for _, p := range r.Pods {
-		offsets += p.Remaining()
-	}
-	return offsets
 }
 
 // held says which tasks of a pod nobody else could go on with. Where the pod keeps its volume it does so itself, and where there shall
