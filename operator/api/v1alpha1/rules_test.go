@@ -64,6 +64,13 @@ func load(t *testing.T, file string) rules {
 	return rules{s, v, cel.NewValidator(s, true, celconfig.PerCallLimit)}
 }
 
+func kinds(t *testing.T) map[string]rules {
+	t.Helper()
+	return map[string]rules{
+		"StreamsApplication": load(t, "../../crds/millrace.dev_streamsapplications.yaml"), "StreamsReset": load(t, "../../crds/millrace.dev_streamsresets.yaml"),
+	}
+}
+
 // refused returns what the API server says of an object, after another or as a new one.
 func (r rules) refused(t *testing.T, object, old map[string]any) string {
 	t.Helper()
@@ -88,9 +95,7 @@ func said(errs field.ErrorList) string {
 
 // TestDocumentedObjectsAreTaken has what the documentation shows accepted.
 func TestDocumentedObjectsAreTaken(t *testing.T) {
-	kinds := map[string]rules{
-		"StreamsApplication": load(t, "../../crds/millrace.dev_streamsapplications.yaml"), "StreamsReset": load(t, "../../crds/millrace.dev_streamsresets.yaml"),
-	}
+	kinds := kinds(t)
 	text, err := os.ReadFile("../../../docs/operator.md")
 	if err != nil {
 		t.Fatal(err)
@@ -125,9 +130,7 @@ func TestDocumentedObjectsAreTaken(t *testing.T) {
 // TestRules has each object of testdata/refused refused with the words of its first line; where there are two, the first is
 // right, and the second must not follow it.
 func TestRules(t *testing.T) {
-	kinds := map[string]rules{
-		"StreamsApplication": load(t, "../../crds/millrace.dev_streamsapplications.yaml"), "StreamsReset": load(t, "../../crds/millrace.dev_streamsresets.yaml"),
-	}
+	kinds := kinds(t)
 	files, err := filepath.Glob("testdata/refused/*.yaml")
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -51,7 +52,7 @@ func (p *pass) observe(ctx context.Context) error {
 func (p *pass) look(ctx context.Context, pod *corev1.Pod) decide.Pod {
 	v := decide.Pod{
 		Name: pod.Name, Ordinal: ordinal(pod.Name), Revision: pod.Labels[desired.RevisionLabel], Node: pod.Spec.NodeName, Created: pod.CreationTimestamp.Time,
-		Ready: ready(pod), Leaving: !pod.DeletionTimestamp.IsZero(), Trouble: p.trouble(pod),
+		Ready: ready(pod), Leaving: !pod.DeletionTimestamp.IsZero(), Trouble: trouble(pod, p.now),
 	}
 	if pod.Status.Phase == corev1.PodRunning {
 		if r, err := p.Programs.Report(ctx, pod, p.memory.token); err == nil {
@@ -83,7 +84,7 @@ func ready(pod *corev1.Pod) bool {
 const crashes = 3
 
 // trouble is what Kubernetes knows about why a pod does not run.
-func (p *pass) trouble(pod *corev1.Pod) decide.Trouble {
+func trouble(pod *corev1.Pod, now time.Time) decide.Trouble {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
 			return decide.Trouble{What: "cannot be placed on a node: " + c.Message}
@@ -98,7 +99,7 @@ func (p *pass) trouble(pod *corev1.Pod) decide.Trouble {
 			case "InvalidImageName":
 				return decide.Trouble{What: fmt.Sprintf("has no image: %s", w.Message), Hopeless: true}
 			case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull":
-				old := p.now.Sub(pod.CreationTimestamp.Time) > imagePatience
+				old := now.Sub(pod.CreationTimestamp.Time) > imagePatience
 				return decide.Trouble{What: fmt.Sprintf("cannot get the image %s (is that its name, and does podTemplate have the imagePullSecrets that it needs?): %s", s.Image, w.Message), Hopeless: old && w.Reason != "ErrImagePull"}
 			case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
 				return decide.Trouble{What: fmt.Sprintf("cannot start: %s", w.Message)}

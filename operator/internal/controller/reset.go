@@ -221,8 +221,7 @@ func (s *resetting) job(ctx context.Context, mode string) (ended bool, said stri
 	if err != nil {
 		return false, "", err
 	}
-	p := pass{Applications: &Applications{Client: s.Client}, now: s.Now()}
-	pod, err := p.podOf(ctx, &there)
+	pod, err := podOf(ctx, s.Client, &there)
 	if err != nil {
 		return false, "", err
 	}
@@ -235,8 +234,8 @@ func (s *resetting) job(ctx context.Context, mode string) (ended bool, said stri
 	case over(&there):
 		return false, "", errors.New("job " + job.Name + " did not end in time")
 	case pod != nil && t == nil:
-		if trouble := p.trouble(pod); trouble.What != "" {
-			return false, fmt.Sprintf("pod %s %s", pod.Name, trouble.What), nil
+		if t := trouble(pod, s.Now()); t.What != "" {
+			return false, fmt.Sprintf("pod %s %s", pod.Name, t.What), nil
 		}
 	}
 	return false, "job " + job.Name + " is on its way", nil

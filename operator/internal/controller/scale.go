@@ -18,7 +18,7 @@ import (
 // replicas decides how many pods there are now, on the way to as many as there shall be. More come at once; fewer one by one, each
 // when what it did is done elsewhere. Neither while pods are replaced.
 func (p *pass) replicas(ctx context.Context, template corev1.PodTemplateSpec) (int32, error) {
-	want := p.wanted(ctx)
+	want := p.wanted()
 	p.status.DesiredReplicas = want
 	if p.set == nil || p.set.Spec.Replicas == nil {
 		p.scales = want > 0
@@ -50,12 +50,12 @@ func (p *pass) replicas(ctx context.Context, template corev1.PodTemplateSpec) (i
 func (p *pass) scale(to int32) { p.scaleTo = &to }
 
 // wanted is how many pods there shall be.
-func (p *pass) wanted(ctx context.Context) int32 {
+func (p *pass) wanted() int32 {
 	n := int32(1)
 	if p.app.Spec.Replicas != nil {
 		n = *p.app.Spec.Replicas
 	}
-	n = p.autoscale(ctx, n)
+	n = p.autoscale(n)
 	if p.stopped() {
 		return 0
 	}
@@ -74,7 +74,7 @@ func (p *pass) replacing(revision string) bool {
 
 // shrink takes the last pod away, when it has given its tasks to others.
 func (p *pass) shrink(ctx context.Context, have, want int32) (int32, error) {
-	step := decide.Shrink{Pods: p.view, From: int(have), To: int(want), Capacity: p.capacity()}.Next()
+	step := decide.Shrink{Pods: p.view, From: int(have), Capacity: p.capacity()}.Next()
 	victim := fmt.Sprintf("%s-%d", p.app.Name, have-1)
 	switch {
 	case step.Blocked != "":
@@ -165,7 +165,7 @@ func (p *pass) farewell(ctx context.Context, replicas int32) error {
 }
 
 // autoscale returns how many pods the autoscaler wants, where it decides; else what the spec says.
-func (p *pass) autoscale(_ context.Context, said int32) int32 {
+func (p *pass) autoscale(said int32) int32 {
 	s := p.app.Spec.Autoscaling
 	if s.Mode != v1alpha1.ScalingAuto && s.Mode != v1alpha1.ScalingRecommend {
 		p.status.Autoscaler = nil

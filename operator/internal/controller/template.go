@@ -119,7 +119,7 @@ func (p *pass) checked(ctx context.Context, job *batchv1.Job, revision string) (
 		p.condition(v1alpha1.ConditionTopologyCompatible, true, "Compatible", "revision %s can go on with the tasks and their state", revision)
 		return true, nil
 	}
-	pod, err := p.podOf(ctx, job)
+	pod, err := podOf(ctx, p.Client, job)
 	if err != nil {
 		return false, err
 	}
@@ -134,7 +134,7 @@ func (p *pass) checked(ctx context.Context, job *batchv1.Job, revision string) (
 	case over(job):
 		p.refuse(revision, "CheckFailed", fmt.Sprintf("job %s: %v; when it is mended, delete the job, and the check is made again", job.Name, err))
 	case pod != nil:
-		if t := p.trouble(pod); t.What != "" {
+		if t := trouble(pod, p.now); t.What != "" {
 			p.refuse(revision, "CheckFailed", fmt.Sprintf("pod %s %s", pod.Name, t.What))
 			p.wait = p.problem
 			return false, nil
@@ -166,9 +166,9 @@ func (p *pass) incompatible(ctx context.Context, revision string, breaks []strin
 }
 
 // podOf returns the job's last pod; nil if there is none.
-func (p *pass) podOf(ctx context.Context, job *batchv1.Job) (last *corev1.Pod, err error) {
+func podOf(ctx context.Context, c client.Client, job *batchv1.Job) (last *corev1.Pod, err error) {
 	var list corev1.PodList
-	if err := p.Client.List(ctx, &list, client.InNamespace(job.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job.Name}); err != nil {
+	if err := c.List(ctx, &list, client.InNamespace(job.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job.Name}); err != nil {
 		return nil, err
 	}
 	for i := range list.Items {

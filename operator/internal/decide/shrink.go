@@ -6,12 +6,11 @@ import (
 	"github.com/millrace/millrace/streams"
 )
 
-// Shrink is the way from so many pods to fewer: the last one gives its tasks to where their state is, leaves the group, and is
-// taken away; then the one before it.
+// Shrink is the way from so many pods to one less: the last one gives its tasks to where their state is, leaves the group, and is
+// taken away.
 type Shrink struct {
 	Pods []Pod
 	From int // that there are
-	To   int // that there shall be
 	// Capacity is how many bytes of stores a pod's disk may hold; 0: that does not matter.
 	Capacity int64
 }
