@@ -137,6 +137,9 @@ func (p *pass) run(ctx context.Context) error {
 	if err := p.observe(ctx); err != nil {
 		return err
 	}
+	if err := p.unhold(ctx); err != nil {
+		return err
+	}
 	if err := p.companions(ctx); err != nil {
 		return err
 	}

@@ -286,3 +286,16 @@ func TestReset(t *testing.T) {
 	w.until("it is done", phase(v1alpha1.ResetDone))
 	w.running("orders:1")
 }
+
+// TestADeletedResetHoldsNothing deletes a reset while the application is stopped for it.
+func TestADeletedResetHoldsNothing(t *testing.T) {
+	t.Parallel()
+	w := start(t, 2)
+	r := &v1alpha1.StreamsReset{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "again", UID: "reset"}, Spec: v1alpha1.StreamsResetSpec{Application: "orders", To: "earliest", Execute: true}}
+	w.must(w.client.Create(t.Context(), r))
+	w.until("a stop", func(a *v1alpha1.StreamsApplication) bool {
+		return a.Status.Phase == v1alpha1.PhaseResetting && len(w.pods()) == 0
+	})
+	w.must(w.client.Delete(t.Context(), r))
+	w.running("orders:1")
+}

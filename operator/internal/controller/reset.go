@@ -39,9 +39,6 @@ func (r *Resets) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 	if err := r.Client.Get(ctx, req.NamespacedName, &reset); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if reset.Status.Phase == v1alpha1.ResetDone {
-		return ctrl.Result{}, nil
-	}
 	s := resetting{Resets: r, reset: &reset, status: reset.Status.DeepCopy()}
 	again, err := s.step(ctx)
 	if apierrors.IsConflict(err) {
@@ -70,8 +67,8 @@ type resetting struct {
 
 // step returns when to look again; 0: when something has changed.
 func (s *resetting) step(ctx context.Context) (time.Duration, error) {
-	if s.status.Phase == v1alpha1.ResetFailed {
-		return 0, s.release(ctx)
+	if s.status.Phase == v1alpha1.ResetDone || s.status.Phase == v1alpha1.ResetFailed {
+		return 0, s.release(ctx) // after it was written down, so that it is not done again
 	}
 	var app v1alpha1.StreamsApplication
 	err := s.Client.Get(ctx, types.NamespacedName{Namespace: s.reset.Namespace, Name: s.reset.Spec.Application}, &app)
@@ -141,13 +138,10 @@ func (s *resetting) execute(ctx context.Context) (time.Duration, error) {
 			return soon, err
 		}
 	}
-	if err := s.release(ctx); err != nil {
-		return 0, err
-	}
 	at := metav1.NewTime(s.Now())
 	s.status.Phase, s.status.Completed, s.status.Message = v1alpha1.ResetDone, &at, "the application goes on from where it was set"
 	s.Events.Eventf(s.reset, s.app, corev1.EventTypeNormal, "ResetDone", "Reset", "%s is reset", s.app.Name)
-	return 0, nil
+	return soon, nil
 }
 
 // hold has the application stopped, and keeps it so. It is in the application's annotation, so that there is one reset at a time.
@@ -156,7 +150,7 @@ func (s *resetting) hold(ctx context.Context) error {
 		return nil
 	}
 	s.Events.Eventf(s.reset, s.app, corev1.EventTypeNormal, "ResetStarted", "Reset", "%s is stopped to be reset", s.app.Name)
-	return s.annotate(ctx, s.app, s.reset.Name)
+	return annotate(ctx, s.Client, s.app, s.reset.Name)
 }
 
 // release lets the application go on.
@@ -168,10 +162,34 @@ func (s *resetting) release(ctx context.Context) error {
 	if app.Annotations[desired.ResetAnnotation] != s.reset.Name {
 		return nil
 	}
-	return s.annotate(ctx, &app, "")
+	return annotate(ctx, s.Client, &app, "")
 }
 
-func (s *resetting) annotate(ctx context.Context, app *v1alpha1.StreamsApplication, name string) error {
+// unhold lets an application go on that is stopped for a reset which was deleted meanwhile, when its job is gone too: it may be
+// deleting topics.
+func (p *pass) unhold(ctx context.Context) error {
+	name := p.app.Annotations[desired.ResetAnnotation]
+	if name == "" {
+		return nil
+	}
+	err := p.Client.Get(ctx, types.NamespacedName{Namespace: p.app.Namespace, Name: name}, &v1alpha1.StreamsReset{})
+	if !apierrors.IsNotFound(err) {
+		return err
+	}
+	job := batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: p.app.Namespace, Name: desired.ResetJob(name, "run")}}
+	pod, err := podOf(ctx, p.Client, &job)
+	if err != nil {
+		return err
+	}
+	if err := p.Client.Get(ctx, client.ObjectKeyFromObject(&job), &job); pod != nil || !apierrors.IsNotFound(err) {
+		p.wait = fmt.Sprintf("reset %s was deleted; its job %s has to be gone before the application goes on", name, job.Name)
+		return client.IgnoreNotFound(err)
+	}
+	p.event(corev1.EventTypeWarning, "ResetGone", "Reset", "reset %s was deleted before it was done; the application goes on as it is", name)
+	return annotate(ctx, p.Client, p.app, "")
+}
+
+func annotate(ctx context.Context, c client.Client, app *v1alpha1.StreamsApplication, name string) error {
 	before := app.DeepCopy()
 	if app.Annotations == nil {
 		app.Annotations = make(map[string]string)
@@ -179,7 +197,7 @@ func (s *resetting) annotate(ctx context.Context, app *v1alpha1.StreamsApplicati
 	if app.Annotations[desired.ResetAnnotation] = name; name == "" {
 		delete(app.Annotations, desired.ResetAnnotation)
 	}
-	return s.Client.Patch(ctx, app, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	return c.Patch(ctx, app, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 }
 
 func (s *resetting) podsLeft(ctx context.Context) (int, error) {

@@ -254,6 +254,10 @@ func (w *world) jobs() {
 	var list batchv1.JobList
 	w.must(w.client.List(ctx, &list))
 	for _, j := range list.Items {
+		if o := metav1.GetControllerOf(&j); o.Kind == "StreamsReset" && apierrors.IsNotFound(w.client.Get(ctx, client.ObjectKey{Namespace: j.Namespace, Name: o.Name}, &v1alpha1.StreamsReset{})) {
+			w.must(w.client.Delete(ctx, &j)) // as the garbage collector does
+			continue
+		}
 		if _, known := w.born[j.Name]; !known {
 			w.born[j.Name] = w.now
 		}

@@ -68,7 +68,7 @@ func Check(app *v1alpha1.StreamsApplication, template corev1.PodTemplateSpec) *b
 
 // Reset is a job in which the program of a template plans the reset of its own application, or runs it.
 func Reset(app *v1alpha1.StreamsApplication, template corev1.PodTemplateSpec, r *v1alpha1.StreamsReset, mode string) *batchv1.Job {
-	j := job(app, r.Name+"-"+mode, "reset", template)
+	j := job(app, ResetJob(r.Name, mode), "reset", template)
 	j.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(r, v1alpha1.GroupVersion.WithKind("StreamsReset"))}
 	env := []corev1.EnvVar{value("MILLRACE_RESET", mode), value("MILLRACE_RESET_TO", r.Spec.To), value("MILLRACE_RESET_FORCE", "true")}
 	if r.Spec.DeleteOutputTopics {

@@ -37,6 +37,9 @@ func TopologyConfigMap(app string) string { return app + "-topology" }
 // CheckJob asks a revision whether it can go on.
 func CheckJob(app, revision string) string { return app + "-check-" + revision }
 
+// ResetJob plans a reset, or runs it.
+func ResetJob(reset, mode string) string { return reset + "-" + mode }
+
 // Selector selects an application's pods, and not those of its jobs.
 func Selector(app string) map[string]string {
 	return map[string]string{ApplicationLabel: app, "app.kubernetes.io/component": "streams"}
