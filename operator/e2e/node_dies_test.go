@@ -22,10 +22,13 @@ import (
 // TestNodeDies takes a node's power. With standbys its tasks go on elsewhere when the session is over, and the pod comes back to its
 // volume with the node. Without either all is restored from the beginning.
 func TestNodeDies(t *testing.T) {
+	const session = 10 * time.Second
 	power.needed(t)
 	t.Run("Standbys", func(t *testing.T) {
 		s := newScene(t)
-		s.application(2, func(spec *v1alpha1.StreamsApplicationSpec) { spec.Streams.StandbyReplicas = 1 })
+		s.application(2, func(spec *v1alpha1.StreamsApplicationSpec) {
+			spec.Streams.StandbyReplicas, spec.Streams.SessionTimeout = 1, metav1.Duration{Duration: session}
+		})
 		s.untilApp("two pods run", 2*time.Minute, running(2)) // before there is something to restore
 		s.flow(300).burst(20000)
 		lost, kept := s.onTwoNodes()
@@ -40,7 +43,7 @@ func TestNodeDies(t *testing.T) {
 			}
 			return stable(app)
 		})
-		s.dies(lost, 15*time.Second)
+		s.dies(lost, session+5*time.Second)
 		for _, r := range s.restores(kept) {
 			if r.full {
 				t.Errorf("task %s was restored from the beginning on %s, which had a standby", r.task, kept)

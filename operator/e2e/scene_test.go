@@ -81,7 +81,7 @@ func (s *scene) application(replicas int32, changes ...func(*v1alpha1.StreamsApp
 			},
 			Kafka: v1alpha1.KafkaSpec{BootstrapServers: strings.Split(world.kafka.Outside(), ",")},
 			Streams: v1alpha1.StreamsSpec{
-				Threads: new(int32(1)), ProcessingGuarantee: "exactly_once_v2", SessionTimeout: seconds(10), AcceptableRecoveryLag: 500,
+				Threads: new(int32(1)), ProcessingGuarantee: "exactly_once_v2", SessionTimeout: seconds(45), AcceptableRecoveryLag: 500,
 				Config: map[string]string{"probing.rebalance.interval.ms": "2000"},
 			},
 			State:                  v1alpha1.StateSpec{Storage: v1alpha1.StorageSpec{Type: v1alpha1.PersistentVolume, Size: "1Gi"}},
