@@ -54,7 +54,10 @@ func (r *Resets) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 			err = client.IgnoreNotFound(failed)
 		}
 	}
-	return ctrl.Result{RequeueAfter: again}, err
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: again}, nil
 }
 
 // resetting is one look at a reset.
